@@ -1,0 +1,1 @@
+"""The package behind *Training Deep Networks in Practice*."""

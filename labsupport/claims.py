@@ -1,0 +1,148 @@
+"""A statement of the lecture, what was measured, and the verdict that follows; the ledger they are written to.
+
+A verdict is computed from the interval and from a criterion given before the run:
+
+- *reproduced*: the whole interval is on the side that the statement names;
+- *contradicted*: the whole interval is on the other side;
+- *not reproduced here*: the interval holds the threshold, so the runs cannot tell.
+"""
+
+import dataclasses
+import html
+import json
+import os
+import tomllib
+from pathlib import Path
+
+from labsupport import runtime, storage
+from labsupport.contracts import Claim, Interval
+
+FEWEST_RUNS = 10
+VERDICTS = ("reproduced", "not reproduced here", "contradicted")
+STATEMENTS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "statements.toml").read_text("utf8"))
+
+
+_entered: dict[tuple[str, str], Claim] = {}
+"""What this process has claimed, by id and measure: the ledger of a chapter is what its last execution says."""
+
+
+class Card(Claim):
+    """A claim that shows itself in a notebook."""
+
+    def __repr__(self) -> str:
+        return (f"{self.id} ({self.kind}): {self.verdict}\n  {self.statement}\n  {self.measure}: {figure(self)}, "
+                f"wanted {self.criterion}; {self.budget}")
+
+    def _repr_html_(self) -> str:
+        text = {name: html.escape(str(value)) for name, value in dataclasses.asdict(self).items()}
+        return (f'<div class="claim" data-verdict="{text["verdict"]}"><p><strong>{text["id"]}</strong> '
+                f'({text["kind"]}): <strong>{text["verdict"]}</strong>. {text["statement"]}</p>'
+                f'<p>{text["measure"]}: {html.escape(figure(self))}. Wanted: {text["criterion"]}. '
+                f'{text["budget"]}.</p></div>')
+
+
+def claim(id: str, measured: Interval, *, measure: str, above: float | None = None, below: float | None = None,
+          budget: str) -> Claim:
+    """Compare an interval over seeds with what the lecture says, and write the verdict to the ledger.
+
+    Args:
+        id: of the statement: "wd-2".
+        measured: the estimate with its interval.
+        measure: what the estimate is, in words: "test accuracy, AdamW minus Adam + L2".
+        above, below: exactly one: the side of which number the statement puts the measured quantity on.
+        budget: data, epochs, regime: what the verdict rests on.
+
+    Raises:
+        ValueError: for an unknown id, fewer than ten runs an arm, or not exactly one of above and below.
+    """
+    if measured.runs < FEWEST_RUNS:
+        raise ValueError(f"{id}: {measured.runs} runs an arm; a claim needs at least {FEWEST_RUNS}")
+    if (above is None) == (below is None):
+        raise ValueError(f"{id}: give exactly one of above and below, not above={above} and below={below}")
+    threshold, sign = (above, 1) if below is None else (below, -1)
+    near, far = sorted((sign * (measured.low - threshold), sign * (measured.high - threshold)))
+    verdict = VERDICTS[0] if near > 0 else VERDICTS[2] if far < 0 else VERDICTS[1]
+    criterion = f"{'above' if sign > 0 else 'below'} {threshold:g}{measured.unit}"
+    return _enter(id, "study", measured, verdict, measure, criterion, budget)
+
+
+def exact(id: str, error: float, *, measure: str, tolerance: float = 1e-10, runs: int, budget: str) -> Claim:
+    """Hold an identity: the largest error found must be within the tolerance.
+
+    Args:
+        id, measure, budget: as in ``claim``.
+        error: the largest relative error over all cases, at least 0.
+        tolerance: the most that rounding may leave.
+        runs: how many runs or cases were compared.
+
+    Raises:
+        ValueError: for an unknown id, or an error that is negative or not finite.
+    """
+    if not 0 <= error < float("inf"):
+        raise ValueError(f"{id}: error is {error}; it must be a finite number of at least 0")
+    measured = Interval(error, error, error, runs)
+    verdict = VERDICTS[0] if error <= tolerance else VERDICTS[2]
+    return _enter(id, "exact", measured, verdict, measure, f"at most {tolerance:g}", budget)
+
+
+def figure(entry: Claim) -> str:
+    """The estimate with its interval and its runs, as text."""
+    if entry.kind == "exact":
+        return f"{entry.estimate:.2g} ({entry.runs} runs)"
+    return f"{entry.estimate:.3g}, 95 % interval {entry.low:.3g} to {entry.high:.3g} ({entry.runs} runs)"
+
+
+def _enter(id: str, kind: str, measured: Interval, verdict: str, measure: str, criterion: str, budget: str) -> Claim:
+    if id not in STATEMENTS:
+        raise ValueError(f"no statement {id!r}; there are {', '.join(STATEMENTS)}")
+    chapter, statement = STATEMENTS[id]["chapter"], STATEMENTS[id]["statement"]
+    entry = Card(id, chapter, kind, statement, measured.estimate, measured.low, measured.high, measured.runs, verdict,
+                 measure, criterion, f"{budget}; profile {runtime.profile()}")
+    _entered[(id, measure)] = entry
+    rows = [dataclasses.asdict(e) for e in _entered.values() if e.chapter == chapter]
+    storage.write(folder() / f"{chapter}.json", json.dumps(rows, indent=1).encode())
+    return entry
+
+
+def folder() -> Path:
+    """Where the ledger is, one file a chapter: LABSUPPORT_CLAIMS, else below the book's home."""
+    return Path(os.environ.get("LABSUPPORT_CLAIMS") or runtime.home() / "claims")
+
+
+def _load(path: Path) -> list[Claim]:
+    stored = storage.read(path)
+    return [Claim(**row) for row in json.loads(stored)] if stored else []
+
+
+def ledger(where: Path | None = None) -> list[Claim]:
+    """Every claim that executed chapters have written, in the order of the statements."""
+    order = list(STATEMENTS)
+    found = [entry for path in sorted((where or folder()).glob("*.json")) for entry in _load(path)]
+    return sorted((e for e in found if e.id in STATEMENTS), key=lambda e: (order.index(e.id), e.kind))
+
+
+def page(where: Path | None = None) -> str:
+    """The book's page of claims, in MyST markdown: one table a chapter, each row linked to where it was measured."""
+    entries = ledger(where)
+    lines = ["# Claims", "", PREFACE, ""]
+    for chapter in dict.fromkeys(s["chapter"] for s in STATEMENTS.values()):
+        rows = [e for e in entries if e.chapter == chapter]
+        lines += [f"## {chapter.replace('_', ' ').capitalize()}", "", _counts(rows), "",
+                  "| claim | statement | measured | verdict |", "|---|---|---|---|"]
+        lines += [f"| {{ref}}`{e.id} <claim-{e.id}>` ({e.kind}) | {e.statement} | {e.measure}: {figure(e)}; "
+                  f"wanted {e.criterion}. {e.budget}. | {e.verdict} |" for e in rows]
+        lines += [f"| {id} | {s['statement']} | | not measured in this build |" for id, s in STATEMENTS.items()
+                  if s["chapter"] == chapter and id not in {e.id for e in rows}] + [""]
+    return "\n".join(lines)
+
+
+PREFACE = """Every statement of fact in the lecture, what this build of the book measured, and the verdict. The page is
+written by the chapters as they execute: no number and no verdict on it was typed. *Exact* is an identity, checked in
+float64. *Study* is a comparison over paired seeds, at least ten runs an arm, with a 95 % interval; it is *reproduced*
+when the whole interval lies where the statement puts it, *contradicted* when the whole interval lies on the other
+side, and *not reproduced here* when the interval cannot tell."""
+
+
+def _counts(rows: list[Claim]) -> str:
+    counts = {verdict: sum(e.verdict == verdict for e in rows) for verdict in VERDICTS}
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) + "."

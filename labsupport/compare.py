@@ -1,0 +1,118 @@
+"""A Result -> estimates with intervals: the statistics of comparing arms, paired by seed."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from labsupport.contracts import Arm, Interval, Result
+
+CONFIDENCE = 0.95
+Among = Callable[[Arm], bool]
+
+
+def everything(arm: Arm) -> bool:
+    """Take every arm."""
+    return True
+
+
+def final(result: Result, metric: str) -> pd.DataFrame:
+    """The last measurement of a metric: one row a seed, one column an arm; NaN where a run diverged.
+
+    Raises:
+        ValueError: if the metric was not measured.
+    """
+    rows = result.table[result.table["metric"] == metric]
+    if rows.empty:
+        raise ValueError(f"no metric {metric!r}; measured were {', '.join(result.table['metric'].unique())}")
+    rows = rows[rows["epoch"] == rows.groupby("arm")["epoch"].transform("max")]
+    return rows.pivot(index="seed", columns="arm", values="value")[[arm.name for arm in result.arms]]
+
+
+def interval(values: Sequence[float], unit: str = "") -> Interval:
+    """The mean of one value a run, with its 95 % t interval.
+
+    Raises:
+        ValueError: for fewer than two values, or a value that is not finite.
+    """
+    values = pd.Series(values, dtype=float)
+    if len(values) < 2 or not values.map(pd.notna).all():
+        raise ValueError(f"an interval needs at least two finite values, not {values.tolist()}")
+    mean, error = values.mean(), stats.sem(values)
+    low, high = stats.t.interval(CONFIDENCE, len(values) - 1, mean, error) if error > 0 else (mean, mean)
+    return Interval(float(mean), float(low), float(high), len(values), unit)
+
+
+def paired(result: Result, arm: str, other: str, metric: str = "test_accuracy", unit: str = "") -> Interval:
+    """The mean difference arm - other over seeds, seed by seed, with its 95 % interval.
+
+    Raises:
+        ValueError: if an arm is unknown, or one of its runs diverged: then there is no difference to average.
+    """
+    table = final(result, metric)
+    for name in (arm, other):
+        if name not in table:
+            raise ValueError(f"no arm {name!r}; there are {', '.join(table.columns)}")
+        if table[name].isna().any():
+            lost = table.index[table[name].isna()].tolist()
+            raise ValueError(f"arm {name!r} diverged from seeds {lost}: no mean difference can be taken")
+    return interval(table[arm] - table[other], unit)
+
+
+def best(result: Result, metric: str = "valid_accuracy", among: Among = everything) -> Arm:
+    """The arm whose mean is best: highest accuracy, or lowest loss; an arm with a diverged run is never best.
+
+    Choose on the validation part and report on the test part.
+
+    Raises:
+        ValueError: if no arm is left to choose from.
+    """
+    means = final(result, metric).mean(skipna=False)
+    arms = {arm.name: arm for arm in result.arms if among(arm) and pd.notna(means[arm.name])}
+    if not arms:
+        raise ValueError(f"no arm to choose from: all of {len(result.arms)} are ruled out or have a diverged run")
+    pick = means[list(arms)].idxmin() if metric.endswith("loss") else means[list(arms)].idxmax()
+    return arms[pick]
+
+
+def cells(result: Result, metric: str, rows: str, columns: str, among: Among = everything) -> pd.DataFrame:
+    """A grid's means: the axis ``rows`` down, the axis ``columns`` across.
+
+    A cell in which a run diverged holds -inf; a cell that the grid does not have holds NaN.
+    """
+    means = final(result, metric).mean(skipna=False).fillna(-np.inf)
+    table = pd.DataFrame([{rows: arm.values[rows], columns: arm.values[columns], "value": means[arm.name]}
+                          for arm in result.arms if among(arm)])
+    return table.pivot(index=rows, columns=columns, values="value")
+
+
+def window(means: pd.DataFrame, size: int) -> list[float]:
+    """The ``size`` neighbouring rows of a grid, 0 left out, whose mean is highest: the axis around its best value."""
+    means = means[(means.index > 0) & means.notna().all(axis=1)].mean(axis=1)
+    if len(means) < size:
+        raise ValueError(f"the grid has {len(means)} full rows with a positive value, not {size}")
+    end = means.rolling(size).mean().reset_index(drop=True).idxmax()
+    return list(means.index[end - size + 1:end + 1])
+
+
+def interactions(result: Result, metric: str, rows: str, columns: str, among: Among = everything) -> pd.Series:
+    """How far a grid is from separable: the share of the variance over its cells that rows + columns cannot explain.
+
+    0: the best value of one axis is the same whatever the other is. One share for each seed.
+
+    Raises:
+        ValueError: if a run of the grid diverged, or the arms do not fill a grid.
+    """
+    arms = [arm for arm in result.arms if among(arm)]
+    table = final(result, metric)[[arm.name for arm in arms]]
+    places = pd.MultiIndex.from_tuples([(arm.values[rows], arm.values[columns]) for arm in arms])
+    return table.apply(lambda values: _interaction(pd.Series(values.to_numpy(), index=places).unstack()), axis=1)
+
+
+def _interaction(cells: pd.DataFrame) -> float:
+    grid = cells.to_numpy()
+    if not np.isfinite(grid).all():
+        raise ValueError(f"the grid of {grid.shape[0]} x {grid.shape[1]} cells has empty or diverged ones")
+    additive = grid.mean(0, keepdims=True) + grid.mean(1, keepdims=True) - grid.mean()
+    return float(np.square(grid - additive).sum() / np.square(grid - grid.mean()).sum())

@@ -1,0 +1,166 @@
+"""The nouns of the book: what travels between the rooms. Frozen records and protocols, no logic.
+
+One alphabet of axes: R runs, B batch, D inputs, K classes, P parameters, T steps.
+
+A *float field* of a model or a rule is a hyperparameter: runs that differ only in float fields train together,
+each with its own number. Every other field is structure: runs that differ in it train in separate stacks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from torch import Generator, Tensor
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Split:
+    """A data set cut in three: what is trained on, what choices are made on, what is reported on."""
+
+    name: str
+    x_train: Tensor
+    """(N, ...) float32 inputs."""
+    y_train: Tensor
+    """(N,) int64 labels."""
+    x_valid: Tensor
+    y_valid: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    classes: int
+    digest: str
+    """Of every tensor above: the same digest, the same data."""
+
+
+class Batch(NamedTuple):
+    """What one step of R runs sees."""
+
+    x: Tensor
+    """(R, B, ...) inputs; each run draws its own."""
+    y: Tensor
+    """(R, B) labels."""
+    t: int
+    """Step number, counted from 1."""
+    pace: float
+    """The schedule's factor on the learning rate at this step."""
+    rngs: Sequence[Generator]
+    """One generator a run, for whatever else a step draws."""
+
+
+class Net(Protocol):
+    """A network of which R copies with weights of their own are evaluated at once."""
+
+    def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters and buffers, each (R, ...); run r draws from rngs[r] alone."""
+
+    def forward(self, params: Mapping[str, Tensor], buffers: dict[str, Tensor], x: Tensor,
+                *, training: bool = False) -> Tensor:
+        """Logits (R, B, K) of inputs (R, B, ...); buffers are updated in place when training."""
+
+
+class Rule(Protocol):
+    """How parameters change: backpropagation with SGD is one rule, evolution is another."""
+
+    def init(self, net: Net, params: Any) -> Any:
+        """The state that the rule keeps between steps."""
+
+    def step(self, net: Net, params: Any, buffers: dict[str, Tensor], state: Any,
+             batch: Batch) -> tuple[Any, Any, dict[str, Tensor]]:
+        """New parameters, new state, and metrics; ``metrics["loss"]`` is (R,), before the step."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that makes a run, but its seed."""
+
+    model: Net
+    rule: Rule
+    data: str = "mnist1d"
+    train_size: int | None = None
+    """Samples to train on, a stratified subset; None takes all."""
+    valid_size: int = 0
+    """Samples of the training pool that are held out for choices, never trained on."""
+    epochs: int = 20
+    batch_size: int = 100
+    schedule: str = "constant"
+    """constant | cosine"""
+    measure_every: int = 1
+    """Epochs between two measurements; the last epoch is always measured. 0 measures only the last."""
+    dtype: str = "float32"
+    """float32, or float64 where an identity is checked."""
+
+
+class Step(NamedTuple):
+    """Where R runs are after a step."""
+
+    t: int
+    """Steps taken."""
+    epoch: int
+    """Epochs begun."""
+    loss: Tensor
+    """(R,) training loss of this step's batch, before the step; NaN before the first."""
+    params: Any
+    buffers: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a comparison."""
+
+    name: str
+    recipe: Recipe
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What sets this arm apart, by name: {"lr": 0.1, "weight_decay": 1e-3}."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % confidence interval over runs."""
+
+    estimate: float
+    low: float
+    high: float
+    runs: int
+    """Runs of each arm behind the estimate."""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a study measured."""
+
+    table: pd.DataFrame
+    """Tidy: arm, seed, epoch, metric, value. A value after a run has diverged is NaN."""
+    diverged: pd.DataFrame
+    """arm, seed, step: the first step at which the loss was no longer finite."""
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    seconds: float
+    """Wall time of the training when it was run; a stored result keeps the time of its making."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the lecture with what was measured and the verdict that follows."""
+
+    id: str
+    chapter: str
+    kind: str
+    """exact | study"""
+    statement: str
+    estimate: float
+    low: float
+    high: float
+    runs: int
+    verdict: str
+    """reproduced | not reproduced here | contradicted"""
+    measure: str
+    """What the estimate is, in words with its unit."""
+    criterion: str
+    """What had to hold, written down before the run."""
+    budget: str
+    """Data, epochs, profile: what the verdict rests on."""

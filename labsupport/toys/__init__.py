@@ -1,0 +1,1 @@
+"""Small worlds to look at: one module a topic, pictures that a chapter's explorer draws."""

@@ -1,0 +1,56 @@
+// What the browser tests read off a page.
+const look = {
+  // [how many formulas there are, those that were not typeset]
+  mathematics() {
+    const formulas = [...document.querySelectorAll(".math")];
+    const failed = formulas.filter((f) => !f.querySelector("mjx-container") || f.querySelector("mjx-merror"));
+    const raw = look.texts().filter((text) => /\\\(|\\\[|\$\$|\\begin\{/.test(text));
+    return [formulas.length, [...failed.map((f) => f.textContent.trim()), ...raw]];
+  },
+
+  // the text of the page without code and what MathJax has made
+  texts() {
+    const skip = "pre, code, script, style, textarea, mjx-container";
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    const found = [];
+    while (walker.nextNode()) {
+      if (!walker.currentNode.parentElement.closest(skip)) found.push(walker.currentNode.textContent);
+    }
+    return found;
+  },
+
+  images() {
+    const decoration = "[role=presentation], [aria-hidden=true], .logo__image";
+    return [...document.images]
+      .filter((image) => !image.closest(decoration))
+      .map((image) => ({ alt: image.alt, src: image.src.slice(0, 120), loaded: image.naturalWidth > 0 }));
+  },
+
+  explorerBytes() {
+    return [...document.querySelectorAll("figure.explore")].reduce((sum, e) => sum + e.outerHTML.length, 0);
+  },
+
+  // the accessible name of a control
+  label(control) {
+    const by = control.getAttribute("aria-labelledby");
+    const named = by ? by.split(/\s+/).map((id) => document.getElementById(id)?.textContent).join(" ") : "";
+    const labels = [...(control.labels ?? [])].map((label) => label.textContent).join(" ");
+    return (named || control.getAttribute("aria-label") || labels).trim();
+  },
+
+  // what reaches past the right edge of the screen outside of a box that scrolls by itself
+  tooWide() {
+    const hidden = ".visually-hidden, mjx-assistive-mml, dialog, .bd-sidebar-secondary, script, style";
+    return [...document.querySelectorAll("main *")]
+      .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(hidden) && !look.scrolls(e))
+      .map((e) => e.outerHTML.slice(0, 160));
+  },
+
+  scrolls(element) {
+    for (let box = element; box && box !== document.body; box = box.parentElement) {
+      const inside = box.getBoundingClientRect().right <= innerWidth + 1;
+      if (inside && /auto|scroll/.test(getComputedStyle(box).overflowX)) return true;
+    }
+    return false;
+  },
+};

@@ -1,0 +1,61 @@
+"""A call has its time and no more, and the timer and the tracer that were there before are there after."""
+
+import signal
+import sys
+import time
+
+import pytest
+
+from labsupport.grading.clock import OutOfTime, limited
+
+
+def test_a_call_that_ends_gives_its_value():
+    assert limited(lambda: 7, 1.0) == 7
+
+
+def test_a_call_that_does_not_end_is_stopped():
+    with pytest.raises(OutOfTime):
+        limited(lambda: time.sleep(60), 0.1)
+
+
+def test_a_call_that_swallows_every_exception_is_stopped():
+    def deaf():
+        while True:
+            try:
+                while True:
+                    try:
+                        time.sleep(60)
+                    except BaseException:
+                        continue
+                    finally:
+                        str(1)
+            except BaseException:
+                continue
+
+    started = time.monotonic()
+    with pytest.raises(OutOfTime):
+        limited(deaf, 0.1)
+    assert time.monotonic() - started < 5
+
+
+def test_a_timer_and_a_tracer_of_someone_else_survive():
+    rings = []
+
+    def tracer(frame, event, argument):
+        return None
+
+    before, traced = signal.signal(signal.SIGALRM, lambda *_: rings.append(1)), sys.gettrace()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        sys.settrace(tracer)
+        with pytest.raises(OutOfTime):
+            limited(lambda: time.sleep(60), 0.1)
+        assert sys.gettrace() is tracer
+        sys.settrace(traced)
+        assert not rings
+        time.sleep(0.4)
+        assert rings
+    finally:
+        sys.settrace(traced)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

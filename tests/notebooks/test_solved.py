@@ -1,0 +1,25 @@
+"""Every chapter with the solutions from its own pages put in: full points, nothing less."""
+
+import pytest
+
+from tests.notebooks import cells
+from tools import execute
+
+SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def solved(chapter, book, tmp_path_factory):
+    """The solved chapter after a run as a grader runs it; built after the book, whose results it finds on disk."""
+    notebook = cells.solved(cells.read(chapter))
+    claims = tmp_path_factory.mktemp("claims")
+    execute.run(notebook, chapter, claims, threads=1, settings={"NBGRADER_EXECUTION": "autograde"}, seconds=SECONDS)
+    return notebook
+
+
+def test_a_solved_chapter_gets_full_points(solved):
+    checks = [cell for cell in solved.cells if cells.is_check(cell)]
+    assert checks
+    for cell in checks:
+        assert "correct" in cells.text_of(cell) or cells.result_of(cell), cell.source
+        assert float(cells.result_of(cell)) == cells.grading(cell)["points"], cells.text_of(cell)

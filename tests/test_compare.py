@@ -1,0 +1,105 @@
+"""Statistics of comparing arms, against scipy and against cases worked by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from labsupport import compare
+from labsupport.contracts import Arm, Recipe, Result
+from labsupport.models import MLP
+from labsupport.rules import SGD
+
+RECIPE = Recipe(MLP((40, 10)), SGD())
+
+
+def result(columns, metric="test_accuracy", values=None):
+    """A Result as if measured: {arm: one value a seed}; an earlier epoch holds other numbers."""
+    rows = [(arm, seed, epoch, metric, value + (epoch == 1)) for arm, series in columns.items()
+            for seed, value in enumerate(series) for epoch in (1, 2)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "epoch", "metric", "value"])
+    arms = tuple(Arm(arm, RECIPE, (values or {}).get(arm, {})) for arm in columns)
+    return Result(table, pd.DataFrame(columns=["arm", "seed", "step"]), arms, tuple(range(9)), 0.0)
+
+
+RNG = np.random.default_rng(0)
+A, B = RNG.normal(size=(2, 12))
+
+
+def test_the_paired_interval_is_scipys():
+    theirs = stats.ttest_rel(A, B).confidence_interval(0.95)
+    ours = compare.paired(result({"a": A, "b": B}), "a", "b")
+    assert (ours.low, ours.high, ours.runs) == (pytest.approx(theirs.low), pytest.approx(theirs.high), 12)
+    assert ours.estimate == pytest.approx((A - B).mean())
+
+
+def test_pairing_takes_out_what_seeds_share():
+    shared = RNG.normal(size=12) * 100
+    ours = compare.paired(result({"a": A + shared, "b": A + shared - 1}), "a", "b")
+    assert ours.high - ours.low < 1e-9 and ours.estimate == pytest.approx(1)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    hits = sum(v.low < 0 < v.high for v in (compare.interval(row) for row in RNG.normal(size=(2000, 10))))
+    assert 0.935 < hits / 2000 < 0.965
+
+
+def test_final_takes_the_last_epoch():
+    assert compare.final(result({"a": A}), "test_accuracy")["a"].tolist() == A.tolist()
+
+
+def test_best_is_the_highest_accuracy_and_the_lowest_loss():
+    columns = {"low": A - 5, "high": A + 5}
+    assert compare.best(result(columns), "test_accuracy").name == "high"
+    assert compare.best(result(columns, "valid_loss"), "valid_loss").name == "low"
+    assert compare.best(result(columns), "test_accuracy", among=lambda arm: arm.name == "low").name == "low"
+
+
+def test_an_arm_with_a_diverged_run_is_never_best_nor_compared():
+    lost = result({"a": A, "b": np.where(np.arange(12) == 3, np.nan, B + 9)})
+    assert compare.best(lost, "test_accuracy").name == "a"
+    with pytest.raises(ValueError, match=r"'b' diverged from seeds \[3\]"):
+        compare.paired(lost, "a", "b")
+
+
+GRID = {f"{r},{c}": {"row": r, "column": c} for r in (0.0, 1.0, 2.0, 3.0) for c in (10, 20, 30)}
+
+
+def test_a_sum_of_row_and_column_has_no_interaction():
+    columns = {name: v["row"] ** 2 + v["column"] + np.zeros(3) for name, v in GRID.items()}
+    assert compare.interactions(result(columns, values=GRID), "test_accuracy", "row", "column").max() < 1e-12
+
+
+def test_a_pure_interaction_is_all_interaction():
+    columns = {name: (v["row"] - 1.5) * (v["column"] - 20) + np.zeros(3) for name, v in GRID.items()}
+    shares = compare.interactions(result(columns, values=GRID), "test_accuracy", "row", "column")
+    assert shares.tolist() == pytest.approx([1, 1, 1])
+
+
+def test_cells_tell_a_diverged_one_from_a_missing_one():
+    columns = {name: v["row"] + np.zeros(3) for name, v in GRID.items()}
+    columns["1.0,10"] = np.array([1, np.nan, 1])
+    del columns["2.0,20"]
+    cells = compare.cells(result(columns, values=GRID), "test_accuracy", "row", "column")
+    assert cells.loc[1.0, 10] == -np.inf and np.isnan(cells.loc[2.0, 20]) and cells.loc[3.0, 30] == 3
+
+
+def test_a_window_lies_around_the_best_rows_and_leaves_out_zero():
+    cells = pd.DataFrame({"c": [9.0, 1, 2, 8, 7, 1]}, index=[0.0, 1, 2, 3, 4, 5])
+    assert compare.window(cells, 2) == [3, 4]
+    with pytest.raises(ValueError, match="5 full rows"):
+        compare.window(cells, 6)
+
+
+@pytest.mark.parametrize(("ask", "message"), [
+    (lambda: compare.paired(result({"a": A}), "a", "c"), "no arm 'c'; there are a"),
+    (lambda: compare.final(result({"a": A}), "speed"), "no metric 'speed'; measured were test_accuracy"),
+    (lambda: compare.interval([1.0]), "at least two finite values"),
+    (lambda: compare.interval([1.0, float("nan")]), "at least two finite values"),
+    (lambda: compare.best(result({"a": A}), "test_accuracy", among=lambda arm: False), "no arm to choose from"),
+    (lambda: compare.interactions(result({k: A[:2] for k in list(GRID)[:-1]}, values=GRID), "test_accuracy", "row", "column"),
+     "empty or diverged"),
+])
+def test_a_bad_question_is_answered_plainly(ask, message):
+    with pytest.raises(ValueError, match=message):
+        ask()

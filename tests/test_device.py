@@ -1,0 +1,101 @@
+"""Everything is made on the chosen device, proved without a GPU: inside FakeTensorMode a mix of devices raises."""
+
+import pytest
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from labsupport import models, rules, runtime, train
+from labsupport.contracts import Batch, Recipe, Split
+from labsupport.stacks import Stack, stacked
+
+CUDA = torch.device("cuda")
+SEEDS = (0, 1, 2)
+NETS = [models.MLP((6, 5, 4)), models.MLP((6, 5, 5, 4), norm="batch"), models.MLP((6, 5, 4), activation="tanh"),
+        models.Vmapped(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)))]
+RULES = [rules.SGD(lr=0.1), rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1), rules.Adam(weight_decay=0.1),
+         rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1, decoupled=True, damped=True, decay_on="hidden"),
+         rules.Adam(weight_decay=0.1, decoupled=False, decay_on="weights"),
+         rules.FollowingSGD(lr=0.1, course=((1.0, 1.0),) * 9)]
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    """Tensors on a GPU that is not there. Autograd cannot run on them, so its gradients are stood in for."""
+    monkeypatch.setattr(runtime, "device", lambda: CUDA)
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        yield
+
+
+def split(device):
+    x, y = torch.randn(40, 6, device=device), torch.zeros(40, dtype=torch.long, device=device)
+    return Split("made", x, y, x, y, x, y, 4, "")
+
+
+def forward_only(net, params, buffers, batch, out):
+    """Stands in for ``rules.gradients`` where autograd is wanted: the forward pass, and gradients of zero."""
+    by_hand = getattr(net, "backprop", None)
+    loss = by_hand(params, batch.x, batch.y, out) if by_hand else None
+    return net.forward(params, buffers, batch.x, training=True).sum((1, 2)) if loss is None else loss
+
+
+@pytest.mark.parametrize("net", NETS, ids=str)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule):
+    monkeypatch.setattr(rules, "gradients", forward_only)
+    recipe = Recipe(net, rule, epochs=1, batch_size=10, schedule="cosine")
+    steps = list(train.walk([recipe] * 3, SEEDS, split(CUDA)))
+    assert len(steps) == 5
+    assert {steps[-1].params.flat.device.type, steps[-1].loss.device.type} == {"cuda"}
+    assert {buffer.device.type for buffer in steps[-1].buffers.values()} <= {"cuda"}
+
+
+@pytest.mark.parametrize("net", NETS, ids=str)
+def test_a_measurement_stays_on_the_device(fake_cuda, net):
+    params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
+    measured = train.measure(net, Stack.of(params), buffers, split(CUDA))
+    assert set(measured) == {f"{part}_{what}" for part in ("train", "valid", "test") for what in ("loss", "accuracy")}
+    assert {value.device.type for value in measured.values()} == {"cuda"}
+
+
+def test_hyperparameters_that_differ_are_made_on_the_device(fake_cuda):
+    assert stacked([rules.SGD(lr=0.1), rules.SGD(lr=0.2)], CUDA).lr.device.type == "cuda"
+
+
+def test_the_proof_can_fail(fake_cuda):
+    net = NETS[0]
+    params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
+    with pytest.raises(Exception, match="device"):
+        net.backprop(Stack.of(params), torch.randn(3, 10, 6), torch.zeros(3, 10, dtype=torch.long),
+                     Stack.of(params).like())
+
+
+def test_the_environment_chooses_the_device(monkeypatch):
+    monkeypatch.setenv("LABSUPPORT_DEVICE", "cpu")
+    assert runtime.device() == torch.device("cpu")
+
+
+def test_cuda_is_chosen_where_it_is_available(monkeypatch):
+    monkeypatch.delenv("LABSUPPORT_DEVICE", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert runtime.device() == CUDA
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", "mps"])
+def test_an_unknown_device_is_named(monkeypatch, name):
+    monkeypatch.setenv("LABSUPPORT_DEVICE", name)
+    with pytest.raises(ValueError, match=f"LABSUPPORT_DEVICE is '{name}'"):
+        runtime.device()
+
+
+def test_asking_for_cuda_where_there_is_none_says_so(monkeypatch):
+    monkeypatch.setenv("LABSUPPORT_DEVICE", "cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="sees no CUDA device"):
+        runtime.device()
+
+
+def test_a_batch_is_made_where_the_data_are(fake_cuda):
+    recipe = Recipe(NETS[0], RULES[0], epochs=1, batch_size=10)
+    _, batch = next(train.batches(recipe, SEEDS, split(CUDA)))
+    assert isinstance(batch, Batch) and {batch.x.device.type, batch.y.device.type} == {"cuda"}

@@ -1,0 +1,140 @@
+"""A chapter run in a fresh kernel, and what came out of it kept under its key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+# nbformat and nbclient are imported where they are used: they cost two seconds, and a build with nothing to do
+# needs neither.
+
+CELL_SECONDS = 600
+PEAK = """import resource, sys
+unit = 2**20 if sys.platform == "darwin" else 2**10
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit)"""
+
+
+class ChapterFailed(Exception):
+    """A chapter that did not run to its end; the message shows the cell and its traceback."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One executed chapter: its key, how long it took, and the most memory its kernel held."""
+
+    key: str
+    seconds: float
+    peak_mb: int
+
+
+def kept(folder: Path, key: str) -> Record | None:
+    """The record of the chapter kept in ``folder``, if it is whole and has this key."""
+    try:
+        record = Record(**json.loads((folder / "record.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+    return record if record.key == key else None
+
+
+def execute(chapter: Path, folder: Path, key: str, threads: int) -> Record:
+    """Run ``chapter`` and put notebook, claims and record into ``folder``, all of them or nothing."""
+    work = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "claims").mkdir(parents=True)
+    import nbformat
+
+    notebook = nbformat.read(chapter, as_version=4)
+    start = time.perf_counter()
+    try:
+        peak_mb = run(notebook, chapter, work / "claims", threads)
+        record = Record(key, round(time.perf_counter() - start, 1), peak_mb)
+        nbformat.write(notebook, work / "notebook.ipynb")
+        (work / "record.json").write_text(json.dumps(asdict(record)))
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return record
+
+
+def run(
+    notebook: NotebookNode,
+    chapter: Path,
+    claims: Path,
+    threads: int,
+    settings: dict[str, str] | None = None,
+    seconds: int = CELL_SECONDS,
+) -> int:
+    """Execute all cells in place, each in at most so many seconds; returns the kernel's peak memory in MB."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbformat.v4 import new_code_cell
+
+    environment = {
+        **os.environ,
+        "LABSUPPORT_CLAIMS": str(claims),
+        "OMP_NUM_THREADS": str(threads),
+        "TQDM_DISABLE": "1",  # a progress bar means nothing on a page
+        **(settings or {}),
+    }
+    started = []
+    probe = new_code_cell(PEAK)
+    cells = len(notebook.cells)
+    notebook.cells.append(probe)
+    client = NotebookClient(
+        notebook,
+        timeout=seconds,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],
+        resources={"metadata": {"path": str(chapter.parent)}},
+        on_cell_start=lambda cell, cell_index: started.append(cell_index + 1),
+    )
+    try:
+        client.execute(env=environment)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        where = f"chapters/{chapter.name}, cell {max(started, default=1)} of {cells}"
+        raise ChapterFailed(f"{where}:\n{plain(str(error))}") from None
+    finally:
+        notebook.cells.pop()
+    refuse_stderr(notebook, chapter)
+    return int(probe.outputs[0].text)
+
+
+def refuse_stderr(notebook: NotebookNode, chapter: Path) -> None:
+    """A warning on stderr would be printed in the book, and costs a student the points of a graded cell."""
+    for i, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "stream" and output.name == "stderr":
+                raise ChapterFailed(f"chapters/{chapter.name}, cell {i + 1} wrote to stderr:\n{plain(output.text)}")
+
+
+def plain(text: str) -> str:
+    """Text without colours, unless it goes to a terminal."""
+    return text if sys.stderr.isatty() else re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def graft(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """The notebook as it is written now with the outputs of its last run: prose may be newer than the run."""
+    ran = iter([cell for cell in executed.cells if cell.cell_type == "code"])
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            done = next(ran)
+            cell.outputs = [output for output in done.outputs if shows_on_a_page(output)]
+            cell.execution_count = done.execution_count
+    return source
+
+
+def shows_on_a_page(output: NotebookNode) -> bool:
+    """Whether an output needs no kernel: a widget without an HTML form is nothing on a page."""
+    kinds = output.get("data", {})
+    return "application/vnd.jupyter.widget-view+json" not in kinds or "text/html" in kinds
