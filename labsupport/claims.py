@@ -18,6 +18,7 @@ from labsupport import runtime, storage
 from labsupport.contracts import Claim, Interval
 
 FEWEST_RUNS = 10
+FRAME = "border-inline-start: .25rem solid #7a7f87; padding-inline-start: .9rem"
 VERDICTS = ("reproduced", "not reproduced here", "contradicted")
 STATEMENTS: dict[str, dict[str, str]] = tomllib.loads((Path(__file__).parent / "statements.toml").read_text("utf8"))
 
@@ -35,7 +36,7 @@ class Card(Claim):
 
     def _repr_html_(self) -> str:
         text = {name: html.escape(str(value)) for name, value in dataclasses.asdict(self).items()}
-        return (f'<div class="claim" data-verdict="{text["verdict"]}"><p><strong>{text["id"]}</strong> '
+        return (f'<div class="claim" data-verdict="{text["verdict"]}" style="{FRAME}"><p><strong>{text["id"]}</strong> '
                 f'({text["kind"]}): <strong>{text["verdict"]}</strong>. {text["statement"]}</p>'
                 f'<p>{text["measure"]}: {html.escape(figure(self))}. Wanted: {text["criterion"]}. '
                 f'{text["budget"]}.</p></div>')

@@ -16,8 +16,9 @@ from torch.func import functional_call
 from labsupport import runtime
 
 Tensors = Mapping[str, Tensor]
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "tanh": torch.tanh,
-                                                      "sigmoid": torch.sigmoid}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_,
+                                                      "sigmoid": torch.sigmoid_}
+"""In place: each keeps its output for the backward pass, and nothing else needs its input."""
 BN_MOMENTUM, BN_EPS = 0.1, 1e-5
 
 

@@ -24,7 +24,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 MOST_RUNS = 64
 """Runs in one stack: more of them do not go faster and only take memory."""
-EVAL_ROWS = 1000
+EVAL_ROWS = 500
 QUIET_SECONDS = 2.0
 
 Probe = Callable[[Net, Stack, dict[str, Tensor], Split], dict[str, Tensor]]
@@ -82,9 +82,11 @@ def batches(recipe: Recipe, seeds: Sequence[int], split: Split) -> Iterator[tupl
     pace = SCHEDULES[recipe.schedule]
     for epoch in range(1, recipe.epochs + 1):
         order = torch.stack([torch.randperm(len(y), generator=rng)[:steps * size] for rng in orders]).to(y.device)
-        for i, rows in enumerate(order.view(len(seeds), steps, size).unbind(1)):
+        for i, rows in enumerate(order.view(len(seeds), steps, size).transpose(0, 1).reshape(steps, -1)):
             done = (epoch - 1) * steps + i
-            yield epoch, Batch(x[rows], y[rows], done + 1, pace(done / (recipe.epochs * steps)), noises)
+            yield epoch, Batch(x.index_select(0, rows).view(len(seeds), size, *x.shape[1:]),
+                               y.index_select(0, rows).view(len(seeds), size),
+                               done + 1, pace(done / (recipe.epochs * steps)), noises)
 
 
 def train(recipes: Sequence[Recipe], seeds: Sequence[int], *, probes: Sequence[Probe] = (),

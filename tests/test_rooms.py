@@ -1,14 +1,15 @@
 """The house has an order: a file imports only from rooms above its own."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "labsupport"
-ROOMS = ("contracts", "runtime", "storage", "datasets", "stacks", "models", "reference", "rules", "probes", "train",
-         "trajectories", "study", "compare", "claims", "plots", "listing", "explore", "toys", "grading", "exercises",
-         "cli")
+ROOMS = tuple(re.findall(r"^    (\w+) {2,}", ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf8")), clean=False),
+                         re.MULTILINE))
+"""The rooms from top to bottom, as the package's own map lists them."""
 
 
 def imported(source: str) -> set[str]:
@@ -40,6 +41,10 @@ def room_of(path: Path) -> str:
 def test_a_file_has_a_room_and_imports_from_rooms_above_only(path):
     assert room_of(path) in ROOMS, f"{path.name} has no room: add it to the map"
     assert wrong_imports(room_of(path), path.read_text("utf8")) == set()
+
+
+def test_the_map_lists_every_room():
+    assert {room_of(path) for path in files()} == set(ROOMS)
 
 
 def test_an_upward_import_is_caught_wherever_it_hides():

@@ -22,6 +22,7 @@ from tools.layout import (
     ROOT,
     SOURCE,
     built_names,
+    chapters,
     has_claims_page,
     toc,
     written_pages,
@@ -47,11 +48,12 @@ def is_current(digest: str) -> bool:
 
 
 def gather_claims() -> None:
-    """Lay the claims of all chapters side by side."""
+    """Lay the claims of the book's chapters side by side."""
     shutil.rmtree(CLAIMS, ignore_errors=True)
     CLAIMS.mkdir(parents=True)
-    for path in EXECUTED.glob("*/claims/*.json"):
-        shutil.copy(path, CLAIMS)
+    for chapter in chapters():
+        for path in (EXECUTED / chapter.stem / "claims").glob("*.json"):
+            shutil.copy(path, CLAIMS)
 
 
 def assemble() -> None:

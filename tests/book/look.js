@@ -35,7 +35,12 @@ const look = {
     const by = control.getAttribute("aria-labelledby");
     const named = by ? by.split(/\s+/).map((id) => document.getElementById(id)?.textContent).join(" ") : "";
     const labels = [...(control.labels ?? [])].map((label) => label.textContent).join(" ");
-    return (named || control.getAttribute("aria-label") || labels).trim();
+    const text = control.tagName === "SUMMARY" ? control.textContent : "";
+    return (named || control.getAttribute("aria-label") || labels || text).trim();
+  },
+
+  isFolded(handle) {
+    return handle.tagName === "SUMMARY" ? !handle.parentElement.open : handle.getAttribute("aria-expanded") !== "true";
   },
 
   // what reaches past the right edge of the screen outside of a box that scrolls by itself

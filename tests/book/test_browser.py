@@ -66,10 +66,15 @@ def test_the_explorers_of_a_page_are_light(seen, name):
 
 
 @on_every_page
-def test_collapsed_blocks_open_from_the_keyboard(seen, name):
+def test_what_is_folded_away_opens_from_the_keyboard(seen, name):
     for block in seen(name).solutions:
-        assert (block["before"], block["after"]) == ("false", "true"), block
-        assert block["label"] not in ("", "Toggle hidden content"), "a button has to say what it opens"
+        assert block["was closed"] and block["is open"], block
+        assert block["label"] not in ("", "Toggle hidden content"), "a handle has to say what it opens"
+
+
+@in_every_chapter
+def test_a_chapter_folds_away_its_solutions(seen, name):
+    assert sum("solution" in block["label"].lower() for block in seen(name).solutions) >= 3
 
 
 @on_every_page

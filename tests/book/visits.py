@@ -104,14 +104,14 @@ def move(page: Page, explorer, k: int) -> Explorer:
 
 
 def open_solutions(page: Page) -> list[dict]:
-    """Open every collapsed block from the keyboard; says of each whether it was closed and then open."""
+    """Open every folded block from the keyboard; says of each whether it was closed and then open."""
     found = []
-    for button in page.locator("button.toggle-button").all():
-        before = button.get_attribute("aria-expanded")
-        button.focus()
+    for handle in page.locator("button.toggle-button, main details > summary").all():
+        closed = handle.evaluate("look.isFolded")
+        handle.focus()
         page.keyboard.press("Enter")
-        found.append({"label": button.evaluate("look.label"), "before": before,
-                      "after": button.get_attribute("aria-expanded")})  # fmt: skip
+        opened = not handle.evaluate("look.isFolded")
+        found.append({"label": handle.evaluate("look.label"), "was closed": closed, "is open": opened})
     return found
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-FENCE = re.compile(r"^(?P<fence>`{3,}|:{3,})\{solution\}.*?^(?P=fence)\s*$", re.MULTILINE | re.DOTALL)
+SOLUTION = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})\{solution\}.*?^(?P=fence)\s*$|<details>\s*<summary>Solution.*?</details>",
+    re.MULTILINE | re.DOTALL,
+)
 PYTHON = re.compile(r"^(`{3,}|~{3,})\s*python\n(?P<code>.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 
 
@@ -55,7 +58,7 @@ def functions(module: ast.Module) -> list[str]:
 
 def solutions(notebook: NotebookNode) -> Iterator[str]:
     """The code inside the chapter's solution blocks."""
-    for block in FENCE.finditer(prose(notebook)):
+    for block in SOLUTION.finditer(prose(notebook)):
         for code in PYTHON.finditer(block.group()):
             yield code["code"]
 

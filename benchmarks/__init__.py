@@ -1,0 +1,1 @@
+"""How fast labsupport trains, beside other ways of doing the same work."""

@@ -1,0 +1,116 @@
+"""Plots, toys and listings show what was measured, and say so when something is missing."""
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from labsupport import plots, trajectories
+from labsupport.contracts import Arm, Interval, Recipe, Result
+from labsupport.listing import listing
+from labsupport.models import MLP
+from labsupport.reference import weight_decay as wd
+from labsupport.rules import SGD
+from labsupport.toys import weight_decay as toy
+
+matplotlib.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plots.plt.close("all")
+
+
+def result(values):
+    """{(arm, axis value): one number a seed, or NaN}, measured at two epochs."""
+    recipe = Recipe(MLP(), SGD())
+    rows = [(name, seed, epoch, "test_accuracy", value) for (name, _), series in values.items()
+            for seed, value in enumerate(series) for epoch in (1, 2)]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "epoch", "metric", "value"])
+    arms = tuple(Arm(name, recipe, {"weight_decay": axis}) for name, axis in values)
+    return Result(table, table.iloc[:0], arms, (0, 1, 2), 0.0)
+
+
+def test_a_sweep_draws_means_with_bands_and_names_what_diverged():
+    measured = result({("a", 0.0): [1, 2, 3], ("b", 0.1): [2, 3, 4], ("c", 1.0): [1, np.nan, 1]})
+    _, (ax,) = plots.figure()
+    plots.sweep(ax, measured, "test_accuracy", "weight_decay", {"decay": ["a", "b", "c"]})
+    assert ax.lines[0].get_ydata().tolist() == [2, 3]
+    assert ax.get_legend().get_texts()[0].get_text() == "decay (1 diverged)"
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "0.1", "1"]
+
+
+def test_a_band_covers_its_intervals():
+    _, (ax,) = plots.figure()
+    plots.band(ax, [1, 2], [Interval(1, 0.5, 1.5, 10), Interval(2, 1, 3, 10)], "x", 0)
+    spanned = ax.collections[0].get_paths()[0].vertices
+    assert spanned[:, 1].min() == 0.5 and spanned[:, 1].max() == 3
+
+
+def test_curves_follow_the_epochs():
+    _, (ax,) = plots.figure()
+    plots.curves(ax, result({("a", 0.0): [1, 2, 3]}), "test_accuracy", {"decay": "a"})
+    assert ax.lines[0].get_xdata().tolist() == [1, 2] and ax.get_ylabel() == "test accuracy"
+
+
+def test_a_heatmap_writes_values_marks_divergence_and_frames_the_best():
+    cells = pd.DataFrame({0.1: [0.25, -np.inf], 1.0: [0.75, np.nan]}, index=pd.Index([0.0, 0.01], name="weight_decay"))
+    cells.columns.name = "lr"
+    _, (ax,) = plots.figure()
+    plots.heatmap(ax, cells)
+    assert [text.get_text() for text in ax.texts] == ["0.25", "0.75", "div.", ""]
+    frame = ax.patches[0]
+    assert (round(frame.get_x() + frame.get_width() / 2), round(frame.get_y() + frame.get_height() / 2)) == (1, 0)
+    assert ax.get_xlabel() == "learning rate"
+
+
+def test_every_colour_of_a_line_stands_out_from_the_paper():
+    """WCAG asks 3:1 of graphics."""
+    def luminance(colour):
+        rgb = np.array(matplotlib.colors.to_rgb(colour))
+        return np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+    paper = luminance(plots.STYLE["axes.facecolor"])
+    assert all((paper + 0.05) / (luminance(colour) + 0.05) >= 3 for colour in plots.COLOURS)
+
+
+def test_without_decay_the_two_adams_walk_one_path():
+    paths = toy.paths(lr=0.03, weight_decay=0.0)
+    assert torch.equal(paths["Adam + L2"], paths["AdamW"])
+
+
+def test_sgd_and_adam_with_l2_end_at_the_penalized_minimum_and_adamw_does_not():
+    minimum = toy.CURVATURE * toy.MINIMUM / (toy.CURVATURE + 0.3)
+    ends = {name: points[-1] for name, points in toy.paths(lr=0.1, weight_decay=0.3).items()}
+    assert (ends["SGD"] - minimum).norm() < 1e-3 and (ends["Adam + L2"] - minimum).norm() < 1e-2
+    assert (ends["AdamW"] - minimum).norm() > 0.1
+
+
+def test_the_plane_says_in_its_title_where_each_path_ends():
+    fig = toy.plane(0.1, 0.3)
+    assert "SGD at (0.50, 0.95)" in fig.axes[0].get_title("left")
+
+
+def test_the_patients_logs_hold_what_their_codes_removed():
+    for name, log in toy.patients(steps=5).items():
+        removed = log.w_before - log.lr * log.g - log.w_after
+        torch.testing.assert_close(removed, toy.PATIENTS[name](log.lr, log.weight_decay) * log.w_before)
+
+
+def test_a_listing_is_the_source_without_its_docstring():
+    shown = listing(wd.sgd_step).data
+    assert "return w - lr * g - lr * weight_decay * w" in shown and "Args:" not in shown
+    assert shown.startswith("```python\ndef sgd_step(")
+
+
+def test_a_gap_starts_at_zero_and_equal_recipes_stay_together():
+    recipe = Recipe(MLP((40, 8, 10)), SGD(lr=0.1, weight_decay=0.1), train_size=200, dtype="float64")
+    gap = trajectories.gap(recipe, recipe, [0, 1], steps=4)
+    assert gap.shape == (5, 2) and gap.max() == 0
+
+
+def test_the_course_of_norms_has_a_row_for_every_step_and_one_for_the_start():
+    recipe = Recipe(MLP((40, 8, 6, 10)), SGD(lr=0.1), train_size=200, epochs=2)
+    course = trajectories.norm_course(recipe, [0, 1])
+    assert len(course) == 2 * 2 + 1 and len(course[0]) == 2 and all(norm > 0 for row in course for norm in row)
