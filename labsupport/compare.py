@@ -1,6 +1,7 @@
 """A Result -> estimates with intervals: the statistics of comparing arms, paired by seed."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,12 @@ CONFIDENCE = 0.95
 Among = Callable[[Arm], bool]
 
 
-def everything(arm: Arm) -> bool:
-    """Take every arm."""
-    return True
+def where(prefix: str = "", **values: Any) -> Among:
+    """The arms whose name begins with ``prefix`` and whose values are these: where("AdamW", lr=0.1)."""
+    return lambda arm: arm.name.startswith(prefix) and all(arm.values.get(k) == v for k, v in values.items())
+
+
+everything = where()
 
 
 def final(result: Result, metric: str) -> pd.DataFrame:

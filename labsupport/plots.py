@@ -51,23 +51,22 @@ def band(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], label: str
     ax.fill_between(x, [v.low for v in intervals], [v.high for v in intervals], color=COLOURS[i % 6], alpha=0.18, lw=0)
 
 
-def sweep(ax: Axes, result: Result, metric: str, axis: str, arms: Mapping[str, Sequence[str]]) -> None:
-    """A metric's last value against one axis of a grid: a line with its band for each list of arms.
+def sweep(ax: Axes, result: Result, metric: str, axis: str, lines: Mapping[str, compare.Among]) -> None:
+    """A metric's last value against one axis of a grid: a line with its band for each choice of arms.
 
     Args:
         ax: where to draw.
         result, metric: what was measured.
         axis: the name in ``Arm.values`` that varies along each line; a value of 0 is drawn at the left edge.
-        arms: {label: names of the arms along the line}. An arm with a diverged run is left out, and named
-            in the label.
+        lines: {label: which arms}. An arm with a diverged run is left out, and counted in the label.
     """
-    table, by_name = compare.final(result, metric), {arm.name: arm for arm in result.arms}
-    for i, (label, names) in enumerate(arms.items()):
-        whole = [name for name in names if table[name].notna().all()]
-        lost = len(names) - len(whole)
-        values = [by_name[name].values[axis] for name in whole]
-        band(ax, _with_zero(values), [compare.interval(table[name]) for name in whole],
-             label + (f" ({lost} diverged)" if lost else ""), i)
+    table = compare.final(result, metric)
+    for i, (label, among) in enumerate(lines.items()):
+        arms = [arm for arm in result.arms if among(arm)]
+        whole = [arm for arm in arms if table[arm.name].notna().all()]
+        lost = len(arms) - len(whole)
+        band(ax, _with_zero([arm.values[axis] for arm in whole]),
+             [compare.interval(table[arm.name]) for arm in whole], label + (f" ({lost} diverged)" if lost else ""), i)
     _log_axis_with_zero(ax, [arm.values[axis] for arm in result.arms if axis in arm.values])
     ax.set(xlabel=words(axis), ylabel=words(metric))
     ax.legend()

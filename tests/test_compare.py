@@ -55,6 +55,13 @@ def test_best_is_the_highest_accuracy_and_the_lowest_loss():
     assert compare.best(result(columns), "test_accuracy", among=lambda arm: arm.name == "low").name == "low"
 
 
+def test_where_chooses_by_the_beginning_of_the_name_and_by_values():
+    arms = [Arm("L2, lr=1", RECIPE, {"lr": 1.0}), Arm("L2, lr=2", RECIPE, {"lr": 2.0}), Arm("W, lr=1", RECIPE, {"lr": 1.0})]
+    assert [arm.name for arm in arms if compare.where("L2", lr=1.0)(arm)] == ["L2, lr=1"]
+    assert [arm.name for arm in arms if compare.where(lr=1.0)(arm)] == ["L2, lr=1", "W, lr=1"]
+    assert not compare.where(momentum=0.9)(arms[0]) and all(map(compare.everything, arms))
+
+
 def test_an_arm_with_a_diverged_run_is_never_best_nor_compared():
     lost = result({"a": A, "b": np.where(np.arange(12) == 3, np.nan, B + 9)})
     assert compare.best(lost, "test_accuracy").name == "a"

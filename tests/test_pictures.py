@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from labsupport import plots, trajectories
+from labsupport import compare, plots, trajectories
 from labsupport.contracts import Arm, Interval, Recipe, Result
 from labsupport.listing import listing
 from labsupport.models import MLP
@@ -36,7 +36,7 @@ def result(values):
 def test_a_sweep_draws_means_with_bands_and_names_what_diverged():
     measured = result({("a", 0.0): [1, 2, 3], ("b", 0.1): [2, 3, 4], ("c", 1.0): [1, np.nan, 1]})
     _, (ax,) = plots.figure()
-    plots.sweep(ax, measured, "test_accuracy", "weight_decay", {"decay": ["a", "b", "c"]})
+    plots.sweep(ax, measured, "test_accuracy", "weight_decay", {"decay": compare.everything})
     assert ax.lines[0].get_ydata().tolist() == [2, 3]
     assert ax.get_legend().get_texts()[0].get_text() == "decay (1 diverged)"
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["0", "0.1", "1"]

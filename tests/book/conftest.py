@@ -31,8 +31,9 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """A running browser. No longer than a module: its event loop would be in the way of the tests after it."""
     program = chromium()
     if program is None:
         missing = f"no browser: none of {', '.join(NAMES)} is on the PATH and LABSUPPORT_CHROMIUM is not set"
@@ -44,7 +45,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def seen(browser: Browser, book: Path) -> Callable[[str, str], Visit]:
     """What a page shows in a theme; each is opened once, however many tests ask."""
     visits: dict[tuple[str, str], Visit] = {}
