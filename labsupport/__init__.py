@@ -5,6 +5,7 @@ from rooms above its own in this list:
 
     contracts      the nouns: Split, Recipe, Rule, Arm, Result, Interval, Claim
     runtime        device, profile, workers, one random generator a run, the folder for results
+    workers        work shared out over the cores
     storage        files that are whole or not there
     datasets       a name -> tensors
     stacks         R copies of the parameters in one block of memory

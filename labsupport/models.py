@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call
 
 from labsupport import runtime
+from labsupport.stacks import Stack
 
 Tensors = Mapping[str, Tensor]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_,
@@ -84,7 +85,7 @@ class MLP:
             h = activation(z)
         return torch.baddbmm(params[f"bias{self.depth}"][:, None], h, params[f"weight{self.depth}"].mT)
 
-    def backprop(self, params: Tensors, x: Tensor, y: Tensor, grads: Tensors) -> Tensor | None:
+    def backprop(self, params: Stack, x: Tensor, y: Tensor, grads: Stack) -> Tensor | None:
         """The gradient of the mean cross-entropy of each run, by hand; None where autograd has to do it.
 
         A step of a small network is mostly the overhead of its operations. This is the lecture's backward pass
@@ -99,19 +100,27 @@ class MLP:
         """
         if self.norm or self.activation != "relu":
             return None
-        hs = [x.flatten(2)]
-        for i in range(1, self.depth):
-            hs.append(torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params[f"weight{i}"].mT).relu_())
-        z = torch.baddbmm(params[f"bias{self.depth}"][:, None], hs[-1], params[f"weight{self.depth}"].mT)
-        v = torch.log_softmax(z, -1)
-        loss = v.gather(2, y[..., None]).mean((1, 2)).neg_()
-        v.exp_().scatter_add_(2, y[..., None], v.new_full((1, 1, 1), -1.0).expand(*y.shape, 1)).div_(y.shape[1])
-        for i in range(self.depth, 0, -1):
-            torch.bmm(v.mT, hs[i - 1], out=grads[f"weight{i}"])
-            torch.sum(v, 1, out=grads[f"bias{i}"])
+        hs, depth = [x if x.dim() == 3 else x.flatten(2)], self.depth
+        for i in range(1, depth):
+            hs.append(torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params.turned[f"weight{i}"]).relu_())
+        # classes before samples: a product with few rows is faster than one with few columns
+        logits = torch.baddbmm(params[f"bias{depth}"][..., None], params[f"weight{depth}"], hs[-1].mT)
+        loss, vt = _cross_entropy_and_slope(logits, y[:, None])
+        for i in range(depth, 0, -1):
+            torch.bmm(vt, hs[i - 1], out=grads[f"weight{i}"])
+            torch.sum(vt, 2, out=grads[f"bias{i}"])
             if i > 1:
-                v = torch.ops.aten.threshold_backward(torch.bmm(v, params[f"weight{i}"]), hs[i - 1], 0)
+                v = torch.bmm(vt.mT, params[f"weight{i}"])
+                vt = torch.ops.aten.threshold_backward.grad_input(v, hs[i - 1], 0, grad_input=v).mT
         return loss
+
+
+def _cross_entropy_and_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy of each run (R,) and its slope in the logits (R, K, B), for labels (R, 1, B)."""
+    slope = torch.log_softmax(logits, 1)
+    loss = slope.gather(1, y)[:, 0].mean(1).neg_()
+    slope.exp_().scatter_add_(1, y, slope.new_full((), -1.0).expand(y.shape))
+    return loss, slope.div_(y.shape[2])
 
 
 def _batch_norm(z: Tensor, scale: Tensor, shift: Tensor, buffers: dict[str, Tensor], layer: int,

@@ -107,11 +107,13 @@ class SGD:
                 "decays": _used(self.weight_decay), "moves": _used(self.momentum),
                 "decay": columns["weight_decay"] * _decay_mask(self, params)}
 
+    def gradients(self, net: Net, params: Stack, buffers: dict[str, Tensor], out: Stack, batch: Batch) -> Tensor:
+        """The loss of each run (R,), with what the step is taken along written to ``out``."""
+        return gradients(net, params, buffers, batch, out)
+
     def step(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, Any], batch: Batch):
         """One step of every run; parameters and velocity are updated in place."""
-        loss = gradients(net, params, buffers, batch, state["grads"])
-        for name, norm2 in zip(hidden_weights(params), state.get("turn", ()), strict=False):
-            state["grads"][name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)
+        loss = self.gradients(net, params, buffers, state["grads"], batch)
         w, g, v = params.flat, state["grads"].flat, state["v"]
         rate = state["lr"] * batch.pace
         if state["decays"] and not self.decoupled:
@@ -142,9 +144,12 @@ class FollowingSGD(SGD):
 
     course: tuple[tuple[float, ...], ...] = ()
 
-    def step(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, Any], batch: Batch):
-        """One step of every run, with hidden gradients rescaled."""
-        return super().step(net, params, buffers, {**state, "turn": self.course[batch.t - 1]}, batch)
+    def gradients(self, net: Net, params: Stack, buffers: dict[str, Tensor], out: Stack, batch: Batch) -> Tensor:
+        """The loss of each run (R,), with the gradient written to ``out``, hidden layers rescaled."""
+        loss = super().gradients(net, params, buffers, out, batch)
+        for name, norm2 in zip(hidden_weights(params), self.course[batch.t - 1], strict=True):
+            out[name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)
+        return loss
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ class Stack(Mapping[str, Tensor]):
         self.spans = _spans(self.shapes)
         self._views = {name: flat[:, span].unflatten(1, self.shapes[name]) if self.shapes[name] else flat[:, span.start]
                        for name, span in self.spans.items()}
+        self.turned = {name: view.mT for name, view in self._views.items() if view.dim() == 3}
+        """Matrices (R, out, in) as (R, in, out): views made once, for loops in which every operation counts."""
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:

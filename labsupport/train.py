@@ -6,7 +6,6 @@ runs diverged and when. The loop knows no optimizer: a rule says how parameters 
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labsupport import datasets, runtime
+from labsupport import datasets, runtime, workers
 from labsupport.contracts import Batch, Net, Recipe, Split, Step
 from labsupport.stacks import Stack, stacked, structure
 
@@ -24,7 +23,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 }
 MOST_RUNS = 64
 """Runs in one stack: more of them do not go faster and only take memory."""
-EVAL_ROWS = 500
+EVAL_ROWS = 250
 QUIET_SECONDS = 2.0
 
 Probe = Callable[[Net, Stack, dict[str, Tensor], Split], dict[str, Tensor]]
@@ -89,7 +88,7 @@ def batches(recipe: Recipe, seeds: Sequence[int], split: Split) -> Iterator[tupl
                                done + 1, pace(done / (recipe.epochs * steps)), noises)
 
 
-def train(recipes: Sequence[Recipe], seeds: Sequence[int], *, probes: Sequence[Probe] = (),
+def train(recipes: Sequence[Recipe], seeds: Sequence[int], probes: Sequence[Probe] = (),
           progress: Callable[[int], object] = lambda runs: None) -> Trained:
     """Train one stack of R runs to the end and measure on the way.
 
@@ -166,13 +165,11 @@ def train_many(runs: Sequence[tuple[Recipe, int]], probes: Sequence[Probe] = ())
     Returns:
         (which of the runs, their Trained), one pair a stack.
     """
-    with tqdm(total=sum(recipe.epochs for recipe, _ in runs), unit="epoch", delay=QUIET_SECONDS, leave=False) as bar:
-        def job(rows: list[int]) -> tuple[list[int], Trained]:
-            some = [runs[row] for row in rows]
-            return rows, train([recipe for recipe, _ in some], [seed for _, seed in some],
-                               probes=probes, progress=bar.update)
-        with ThreadPoolExecutor(runtime.workers(), initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(job, _stacks([recipe for recipe, _ in runs], runtime.workers())))
+    stacks = _stacks([recipe for recipe, _ in runs], runtime.workers())
+    jobs = [([runs[row][0] for row in rows], [runs[row][1] for row in rows], probes) for rows in stacks]
+    total = sum(recipe.epochs for recipe, _ in runs)
+    with tqdm(total=total, unit="epoch", delay=QUIET_SECONDS, leave=False) as bar:
+        return list(zip(stacks, workers.share_out(train, jobs, bar.update), strict=True))
 
 
 def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ NETS = [models.MLP((6, 5, 4)), models.MLP((6, 5, 5, 4), norm="batch"), models.ML
 RULES = [rules.SGD(lr=0.1), rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1), rules.Adam(weight_decay=0.1),
          rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1, decoupled=True, damped=True, decay_on="hidden"),
          rules.Adam(weight_decay=0.1, decoupled=False, decay_on="weights"),
-         rules.FollowingSGD(lr=0.1, course=((1.0, 1.0),) * 9)]
+         rules.FollowingSGD(lr=0.1)]
 
 
 @pytest.fixture
@@ -43,6 +43,8 @@ def forward_only(net, params, buffers, batch, out):
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
 def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule):
     monkeypatch.setattr(rules, "gradients", forward_only)
+    if isinstance(rule, rules.FollowingSGD):
+        rule = rules.FollowingSGD(lr=0.1, course=((1.0,) * (net.depth - 1 if hasattr(net, "depth") else 1),) * 9)
     recipe = Recipe(net, rule, epochs=1, batch_size=10, schedule="cosine")
     steps = list(train.walk([recipe] * 3, SEEDS, split(CUDA)))
     assert len(steps) == 5
