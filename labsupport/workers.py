@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import util
 from typing import Any
 
 import torch
@@ -85,6 +86,8 @@ def _pool() -> Executor:
     settings = (os.getpid(), runtime.workers(), *sorted(i for i in os.environ.items() if i[0].startswith("LABSUPPORT_")))
     if settings not in _kept:
         _drop()
+        # a process that multiprocessing made waits for its children before it tells any pool to end
+        util.Finalize(None, _drop, exitpriority=100)
         _kept[settings] = ProcessPoolExecutor(runtime.workers(), multiprocessing.get_context("fork"), _begin)
     return _kept[settings]
 

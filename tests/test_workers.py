@@ -1,10 +1,12 @@
 """Work shared out over processes: nothing is lost, nothing hangs, and what goes wrong is said."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 import torch
@@ -98,6 +100,16 @@ def test_the_processes_die_with_the_one_that_forked_them():
     while any(running(pid) for pid in left):
         assert time.monotonic() < deadline, "a forked process outlived its parent"
         time.sleep(0.05)
+
+
+def nested():
+    return [value for value, _ in share(square)]
+
+
+def test_a_process_that_shares_out_work_itself_can_end():
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context) as pool:
+        assert pool.submit(nested).result(timeout=60) == [i * i for i in range(6)]
 
 
 def running(pid):
