@@ -10,7 +10,8 @@ shows what ours is worth beside users who know that. Ours and the limit share ou
     seconds      ours
     peers        the peer's seconds over ours: 5 means that ours takes a fifth of the time; null: not installed
     limit_share  seconds of the bare matrix products over ours: 1 would be the machine's limit
-    peak_mb      the most memory that a fresh process holds which does the job once with ours, in MB, torch included
+    peak_mb      the most memory, in MB, that a fresh process which does the job once with ours and the processes that
+                 it starts hold together, torch included, looked at fifty times a second
 """
 
 import argparse
@@ -22,7 +23,6 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -40,6 +40,7 @@ from benchmarks.peers import PEERS, Contender, installed, ours
 
 Times = dict[str, float]
 """Seconds of each contender, and of the limit, in one repetition."""
+SAMPLE_SECONDS = 0.02
 
 
 def check_same_work(accuracies: dict[str, float], tolerance: float) -> None:
@@ -88,21 +89,35 @@ def repetitions(job: Job, peers: dict[str, Contender], runs: int, peer_threads: 
 
 
 def peak_mb(job: Job) -> float:
-    """Peak memory of a fresh process that runs ours alone."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_run_and_weigh, job).result()
+    """Peak memory of a fresh process that runs ours alone, together with whatever processes it starts.
 
-
-def _run_and_weigh(job: Job) -> float:
-    """Run ours and say how much memory this process has held at most, in MB.
-
-    A child's ru_maxrss begins at what its parent held, so Linux is asked for this program's own high-water mark.
+    Raises:
+        RuntimeError: if that process fails.
     """
-    ours(job)
+    process = multiprocessing.get_context("spawn").Process(target=ours, args=(job,))
+    process.start()
+    peak = 0.0
+    while process.is_alive():
+        peak = max(peak, held_mb(process.pid))
+        process.join(SAMPLE_SECONDS)
+    if process.exitcode:
+        raise RuntimeError(f"the process that was to be weighed ended with exit code {process.exitcode}")
+    return peak or resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def held_mb(pid: int) -> float:
+    """What a process and its descendants hold now, in MB; 0 where there is no /proc, or the process has ended.
+
+    Memory that forked processes share is counted once (Pss). ru_maxrss would not do: it sees one process, and on
+    Linux it begins at what the parent held.
+    """
+    total = 0.0
     with contextlib.suppress(OSError):
-        status = Path("/proc/self/status").read_text("utf8")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text("utf8")
+        total += next((int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")), 0) / 1024
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            total += sum(held_mb(int(child)) for child in (task / "children").read_text("utf8").split())
+    return total
 
 
 def measure(job: Job, peers: Sequence[str], runs: int, peer_threads: int | None = None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Card(Claim):
         text = {name: html.escape(str(value)) for name, value in dataclasses.asdict(self).items()}
         return (f'<div class="claim" data-verdict="{text["verdict"]}" style="{FRAME}"><p><strong>{text["id"]}</strong> '
                 f'({text["kind"]}): <strong>{text["verdict"]}</strong>. {text["statement"]}</p>'
-                f'<p>{text["measure"]}: {html.escape(figure(self))}. Wanted: {text["criterion"]}. '
+                f'<p>{text["measure"][:1].upper()}{text["measure"][1:]}: {html.escape(figure(self))}. Wanted: {text["criterion"]}. '
                 f'{text["budget"]}.</p></div>')
 
 

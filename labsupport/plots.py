@@ -111,7 +111,8 @@ def differences(ax: Axes, intervals: Mapping[str, Interval], xlabel: str) -> Non
 
 def words(name: str) -> str:
     """A field's or a metric's name as a label."""
-    return {"lr": "learning rate", "norm2_weight1": "squared norm of the weights"}.get(name, name.replace("_", " "))
+    known = {"lr": "learning rate", "norm2_weight1": "squared norm of the hidden weights", "jacobian": "Jacobian norm"}
+    return known.get(name, name.replace("_", " "))
 
 
 def _with_zero(values: Sequence[float]) -> list[float]:

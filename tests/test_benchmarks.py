@@ -84,6 +84,32 @@ def test_without_json_it_prints_a_table(monkeypatch, capsys):
     assert skorch.split() == ["skorch", "not", "installed"]
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this system has no /proc to look into")
+def test_memory_counts_the_processes_that_a_process_starts():
+    script = "import {0}; {1}; print(flush=True); input()"
+    block = "block = b'x' * 50_000_000"
+    child = f"subprocess.Popen([sys.executable, '-c', {script.format('sys', block)!r}])"
+
+    def weigh(body):
+        with subprocess.Popen([sys.executable, "-c", script.format("subprocess, sys", body)],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            for _ in range(2 if "Popen" in body else 1):
+                process.stdout.readline()
+            held = benchmark.held_mb(process.pid)
+            process.communicate(b"\n\n")
+            return held
+
+    alone = weigh("pass")
+    assert weigh(block) - alone == pytest.approx(50, abs=10)
+    assert weigh(child) - alone >= 45
+
+
+def test_a_process_that_fails_is_not_weighed():
+    wrong = replace(jobs.JOBS["mlp"], recipe=replace(jobs.JOBS["mlp"].recipe, epochs=0))
+    with pytest.raises(RuntimeError, match="exit code 1"):
+        benchmark.peak_mb(wrong)
+
+
 @pytest.mark.parametrize("start", [["-m", "benchmarks.train"], ["benchmarks/train.py"]], ids=["module", "file"])
 def test_it_starts_as_a_module_and_as_a_file(start):
     done = subprocess.run([sys.executable, *start, "--help"], cwd=ROOT, capture_output=True, text=True)

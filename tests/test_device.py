@@ -39,8 +39,8 @@ def forward_only(net, params, buffers, batch, out):
     return net.forward(params, buffers, batch.x, training=True).sum((1, 2)) if loss is None else loss
 
 
-@pytest.mark.parametrize("net", NETS, ids=str)
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "vmapped"])
+@pytest.mark.parametrize("rule", RULES, ids=["sgd", "momentum", "adamw", "decay", "adam", "following"])
 def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule):
     monkeypatch.setattr(rules, "gradients", forward_only)
     if isinstance(rule, rules.FollowingSGD):
@@ -52,7 +52,7 @@ def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule)
     assert {buffer.device.type for buffer in steps[-1].buffers.values()} <= {"cuda"}
 
 
-@pytest.mark.parametrize("net", NETS, ids=str)
+@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "vmapped"])
 def test_a_measurement_stays_on_the_device(fake_cuda, net):
     params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
     measured = train.measure(net, Stack.of(params), buffers, split(CUDA))

@@ -15,7 +15,7 @@ CHAPTERS = ROOT / "chapters"
 ASSETS = ROOT / "assets"
 BUILD = ROOT / "_build"
 EXECUTED = BUILD / "executed"
-CLAIMS = BUILD / "claims"
+CLAIMS = ROOT / ".labsupport" / "claims"  # where the command line looks for them
 SOURCE = BUILD / "source"
 HTML = BUILD / "html"
 
