@@ -72,7 +72,7 @@ def test_a_claim_made_again_replaces_itself_and_an_old_process_is_forgotten(monk
 def test_a_claim_shows_its_numbers_and_escapes_them():
     entry = claims.claim("wd-2", Interval(0.25, 0.125, 0.375, 10), measure="a < b", above=0, budget="b")
     assert "0.25, 95 % interval 0.125 to 0.375 (10 runs)" in repr(entry)
-    assert "a &lt; b" in entry._repr_html_() and "reproduced" in entry._repr_html_()
+    assert "A &lt; b" in entry._repr_html_() and "reproduced" in entry._repr_html_()
 
 
 def test_the_page_lists_every_statement_and_links_to_where_it_was_measured():

@@ -96,8 +96,21 @@ def test_diverged_runs_are_kept_counted_and_nan(fresh_home):
     assert values["wild"].isna().any() and values["calm"].notna().all()
 
 
-def test_a_study_over_a_number_shows_a_bar_only_when_it_is_slow():
-    assert study.train.QUIET_SECONDS == 2.0
+def test_a_progress_bar_counts_every_epoch_and_waits_two_seconds_before_it_shows(fresh_home, monkeypatch):
+    seen = []
+
+    class Bar(study.train.tqdm):
+        def __init__(self, **options):
+            seen.append(options)
+            super().__init__(**options)
+
+        def close(self):
+            seen.append(self.n)
+            super().close()
+
+    monkeypatch.setattr(study.train, "tqdm", Bar)
+    study.study([Arm("a", BASE)], seeds=range(3))
+    assert seen[0]["delay"] == 2 and seen[0]["total"] == 3 * BASE.epochs == seen[1]
 
 
 @pytest.mark.parametrize(("arms", "seeds"), [([], [0]), ([Arm("a", BASE)], []), ([Arm("a", BASE)] * 2, [0]),

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 from nbgrader.nbgraderformat.v3 import MetadataValidatorV3
 
+from labsupport import claims, exercises
 from tests.notebooks import cells
 from tools import layout
 
@@ -80,6 +81,30 @@ def test_every_stub_is_followed_by_its_locked_check_with_points(chapter):
         assert cells.grading(check)["points"] > 0
         name = cells.functions(cells.tree(stub))[0]
         assert re.search(rf'check\("\w+\.\w+", {name}\)\s*$', check.source), check.source
+
+
+def test_a_chapter_asks_every_exercise_of_its_topic_for_all_its_points(chapter):
+    shelf = {row["id"]: row["points"] for row in exercises.catalogue() if row["chapter"] == layout.topic(chapter)}
+    asked = {re.search(r'check\("([\w.]+)"', cell.source)[1]: cells.grading(cell)["points"]
+             for cell in cells.read(chapter).cells if cells.is_check(cell)}
+    assert asked == shelf
+
+
+def test_a_hint_names_a_section_that_the_chapter_has(chapter):
+    headings = re.findall(r"^##+ +(.+?) *$", cells.prose(cells.read(chapter)), re.MULTILINE)
+    for row in exercises.catalogue():
+        if row["chapter"] == layout.topic(chapter):
+            exercise = exercises.load(row["id"])
+            named = {exercise.section, *(wrong.section for wrong in exercise.misconceptions)}
+            assert named <= set(headings), exercise.id
+
+
+def test_every_statement_of_a_topic_is_claimed_where_the_claims_page_links_to(chapter):
+    text = cells.prose(cells.read(chapter))
+    code = "\n".join(cell.source for cell in cells.code_cells(cells.read(chapter)))
+    for id, statement in claims.STATEMENTS.items():
+        if statement["chapter"] == layout.topic(chapter):
+            assert f"(claim-{id})=" in text and re.search(rf'claims\.(claim|exact)\("{id}"', code), id
 
 
 @pytest.fixture
