@@ -90,7 +90,7 @@ def patients(lr: float = 0.3, weight_decay: float = 0.02, steps: int = 80) -> di
 
 
 def _log(x: Tensor, y: Tensor, lr: float, weight_decay: float, steps: int, fraction: float) -> Log:
-    w = torch.zeros(10, x.shape[1], dtype=x.dtype, device=x.device)
+    w = 0.1 * torch.randn(10, x.shape[1], dtype=x.dtype, generator=torch.Generator().manual_seed(0)).to(x.device)
     rows = []
     for _ in range(steps):
         leaf = w.clone().requires_grad_()
