@@ -96,7 +96,7 @@ def figure(entry: Claim) -> str:
 def _enter(id: str, kind: str, measured: Interval, verdict: str, measure: str, criterion: str, budget: str) -> Claim:
     if id not in STATEMENTS:
         raise ValueError(f"no statement {id!r}; there are {', '.join(STATEMENTS)}")
-    chapter, statement = STATEMENTS[id]["chapter"], STATEMENTS[id]["statement"]
+    chapter, statement = STATEMENTS[id]["chapter"], STATEMENTS[id].get(kind, STATEMENTS[id]["statement"])
     entry = Card(id, chapter, kind, statement, measured.estimate, measured.low, measured.high, measured.runs, verdict,
                  measure, criterion, f"{budget}; profile {runtime.profile()}")
     _entered[(id, measure)] = entry

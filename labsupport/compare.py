@@ -89,34 +89,3 @@ def cells(result: Result, metric: str, rows: str, columns: str, among: Among = e
     table = pd.DataFrame([{rows: arm.values[rows], columns: arm.values[columns], "value": means[arm.name]}
                           for arm in result.arms if among(arm)])
     return table.pivot(index=rows, columns=columns, values="value")
-
-
-def window(means: pd.DataFrame, size: int) -> list[float]:
-    """The ``size`` neighbouring rows of a grid, 0 left out, whose mean is highest: the axis around its best value."""
-    means = means[(means.index > 0) & means.notna().all(axis=1)].mean(axis=1)
-    if len(means) < size:
-        raise ValueError(f"the grid has {len(means)} full rows with a positive value, not {size}")
-    end = means.rolling(size).mean().reset_index(drop=True).idxmax()
-    return list(means.index[end - size + 1:end + 1])
-
-
-def interactions(result: Result, metric: str, rows: str, columns: str, among: Among = everything) -> pd.Series:
-    """How far a grid is from separable: the share of the variance over its cells that rows + columns cannot explain.
-
-    0: the best value of one axis is the same whatever the other is. One share for each seed.
-
-    Raises:
-        ValueError: if a run of the grid diverged, or the arms do not fill a grid.
-    """
-    arms = [arm for arm in result.arms if among(arm)]
-    table = final(result, metric)[[arm.name for arm in arms]]
-    places = pd.MultiIndex.from_tuples([(arm.values[rows], arm.values[columns]) for arm in arms])
-    return table.apply(lambda values: _interaction(pd.Series(values.to_numpy(), index=places).unstack()), axis=1)
-
-
-def _interaction(cells: pd.DataFrame) -> float:
-    grid = cells.to_numpy()
-    if not np.isfinite(grid).all():
-        raise ValueError(f"the grid of {grid.shape[0]} x {grid.shape[1]} cells has empty or diverged ones")
-    additive = grid.mean(0, keepdims=True) + grid.mean(1, keepdims=True) - grid.mean()
-    return float(np.square(grid - additive).sum() / np.square(grid - grid.mean()).sum())

@@ -99,16 +99,6 @@ def heatmap(ax: Axes, cells: pd.DataFrame, *, low: float | None = None, high: fl
     ax.grid(False)
 
 
-def differences(ax: Axes, intervals: Mapping[str, Interval], xlabel: str) -> None:
-    """Estimates with their 95 % intervals, one below the other, beside a line at zero."""
-    for i, (label, v) in enumerate(intervals.items()):
-        ax.errorbar(v.estimate, i, xerr=[[v.estimate - v.low], [v.high - v.estimate]], capsize=3,
-                    **{**look(i), "linestyle": "-"})
-    ax.axvline(0, color="#555555", lw=1)
-    ax.set_yticks(range(len(intervals)), list(intervals))
-    ax.set(xlabel=xlabel, ylim=(len(intervals) - 0.5, -0.5))
-
-
 def words(name: str) -> str:
     """A field's or a metric's name as a label."""
     known = {"lr": "learning rate", "norm2_weight1": "squared norm of the hidden weights", "jacobian": "Jacobian norm"}

@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import util
-from typing import Any
 
 import torch
 
@@ -115,6 +114,6 @@ def _work(payload: bytes) -> bytes:
     return pickle.dumps(function(*job, _tick))
 
 
-def _tick(amount: int) -> Any:
+def _tick(amount: int) -> None:
     with _counter.get_lock():
         _counter.value += amount

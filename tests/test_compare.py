@@ -72,17 +72,6 @@ def test_an_arm_with_a_diverged_run_is_never_best_nor_compared():
 GRID = {f"{r},{c}": {"row": r, "column": c} for r in (0.0, 1.0, 2.0, 3.0) for c in (10, 20, 30)}
 
 
-def test_a_sum_of_row_and_column_has_no_interaction():
-    columns = {name: v["row"] ** 2 + v["column"] + np.zeros(3) for name, v in GRID.items()}
-    assert compare.interactions(result(columns, values=GRID), "test_accuracy", "row", "column").max() < 1e-12
-
-
-def test_a_pure_interaction_is_all_interaction():
-    columns = {name: (v["row"] - 1.5) * (v["column"] - 20) + np.zeros(3) for name, v in GRID.items()}
-    shares = compare.interactions(result(columns, values=GRID), "test_accuracy", "row", "column")
-    assert shares.tolist() == pytest.approx([1, 1, 1])
-
-
 def test_cells_tell_a_diverged_one_from_a_missing_one():
     columns = {name: v["row"] + np.zeros(3) for name, v in GRID.items()}
     columns["1.0,10"] = np.array([1, np.nan, 1])
@@ -91,21 +80,12 @@ def test_cells_tell_a_diverged_one_from_a_missing_one():
     assert cells.loc[1.0, 10] == -np.inf and np.isnan(cells.loc[2.0, 20]) and cells.loc[3.0, 30] == 3
 
 
-def test_a_window_lies_around_the_best_rows_and_leaves_out_zero():
-    cells = pd.DataFrame({"c": [9.0, 1, 2, 8, 7, 1]}, index=[0.0, 1, 2, 3, 4, 5])
-    assert compare.window(cells, 2) == [3, 4]
-    with pytest.raises(ValueError, match="5 full rows"):
-        compare.window(cells, 6)
-
-
 @pytest.mark.parametrize(("ask", "message"), [
     (lambda: compare.paired(result({"a": A}), "a", "c"), "no arm 'c'; there are a"),
     (lambda: compare.final(result({"a": A}), "speed"), "no metric 'speed'; measured were test_accuracy"),
     (lambda: compare.interval([1.0]), "at least two finite values"),
     (lambda: compare.interval([1.0, float("nan")]), "at least two finite values"),
     (lambda: compare.best(result({"a": A}), "test_accuracy", among=lambda arm: False), "no arm to choose from"),
-    (lambda: compare.interactions(result({k: A[:2] for k in list(GRID)[:-1]}, values=GRID), "test_accuracy", "row", "column"),
-     "empty or diverged"),
 ])
 def test_a_bad_question_is_answered_plainly(ask, message):
     with pytest.raises(ValueError, match=message):

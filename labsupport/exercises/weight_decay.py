@@ -229,15 +229,20 @@ def diagnose(w_before: Tensor, g: Tensor, w_after: Tensor, lr: float, weight_dec
 
 @st.composite
 def _logs(draw):
-    """A run of one to three steps by one of the five implementations; no weight comes near zero."""
+    """A run of one to three steps by one of the five implementations.
+
+    It may begin from zero weights, as a run of softmax regression does. No later weight comes near zero.
+    """
     steps, size = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3)
     lr, decay = one_of(draw, 0.1, 0.2, 0.25, 0.05), one_of(draw, 0.1, 0.5, 0.2, 0.01)
     fraction = one_of(draw, *_fractions(lr, decay).values())
     gradients = tensor(draw, (steps, size), torch.float64)
     weights = [tensor(draw, (size,), torch.float64, NONZERO)]
+    if steps > 1 and one_of(draw, False, True):
+        gradients[0], weights[0] = -weights[0] / lr, torch.zeros_like(weights[0])
     for g in gradients:
         weights.append(weights[-1] - lr * g - fraction * weights[-1])
-    assume(all(bool((w.abs() > 0.05).all()) for w in weights))
+    assume(all(bool((w.abs() > 0.05).all()) for w in weights[1:]))
     return {"w_before": torch.stack(weights[:-1]), "g": gradients, "w_after": torch.stack(weights[1:]),
             "lr": lr, "weight_decay": decay}
 
@@ -275,16 +280,16 @@ def sign_reversed(w_before, g, w_after, lr, weight_decay):
     return _nearest(_share(w_after - w_before + lr * g, w_before), _fractions(lr, weight_decay))
 
 
+def ratio_of_single_weights(w_before, g, w_after, lr, weight_decay):
+    """You divided weight by weight, or used one step alone. A weight of zero has no ratio: pool all, then divide."""
+    return _nearest(((w_before - lr * g - w_after) / w_before).mean(), _fractions(lr, weight_decay))
+
+
 def diagnose_by_trial(w_before, g, w_after, lr, weight_decay):
     """Replay each suspect and see which one reproduces the log."""
     for name, fraction in _fractions(lr, weight_decay).items():
         if torch.allclose(w_before - lr * g - fraction * w_before, w_after):
             return name
-
-
-def diagnose_by_ratio(w_before, g, w_after, lr, weight_decay):
-    """The fraction of each single weight, averaged."""
-    return _nearest(((w_before - lr * g - w_after) / w_before).mean(), _fractions(lr, weight_decay))
 
 
 # -- the shelf -------------------------------------------------------------------------------------
@@ -317,6 +322,6 @@ EXERCISES = (
         id="weight_decay.diagnose", title="Diagnose a run", points=2, section="How it fails",
         reference=diagnose, inputs=_logs(), returns=(),
         misconceptions=_known("How it fails", judged_by_norm, gradient_left_in, gradient_unscaled,
-                              rate_left_out, only_direction, sign_reversed),
-        alternatives=(diagnose_by_trial, diagnose_by_ratio)),
+                              rate_left_out, only_direction, sign_reversed, ratio_of_single_weights),
+        alternatives=(diagnose_by_trial,)),
 )
