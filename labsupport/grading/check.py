@@ -158,7 +158,7 @@ def _words(finding: Finding, clock: Clock) -> str:
     if kind == "error":
         return f"Your function stopped with {problem.words}"
     if kind == "changed":
-        return (f"The value is right, but your function changes its argument {listed(finding.changed)} in "
+        return (f"On this input the value is right, but your function changes its argument {listed(finding.changed)} in "
                 "place (+=, -=, mul_ ... do that). Compute new tensors and leave the inputs as they were.")
     words = _WORDS.get(kind) or finding.difference.words
     words = "Y" + words[1:] if words.startswith("your") else words
