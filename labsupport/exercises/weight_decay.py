@@ -3,9 +3,8 @@
 import torch
 from hypothesis import assume
 from hypothesis import strategies as st
-from torch import Tensor
 
-from labsupport.grading.exercise import Exercise, Misconception
+from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import NONZERO, POSITIVE, form, one_of, tensor
 from labsupport.reference import weight_decay as reference
 
@@ -74,6 +73,11 @@ def decay_forgotten(w, g, *, lr, weight_decay):
     return w - lr * g
 
 
+def decay_of_sign(w, g, *, lr, weight_decay):
+    """You removed the same amount from every weight: that is the L1 penalty. Here what is removed grows with w."""
+    return w - lr * g - lr * weight_decay * w.sign()
+
+
 def sgd_by_shrinking(w, g, *, lr, weight_decay=0.0):
     """The decay as a factor on the weights."""
     return (1 - lr * weight_decay) * w - lr * g
@@ -119,6 +123,17 @@ def momentum_decay_unscaled(w, g, v, *, lr, momentum, weight_decay):
     return moved - weight_decay * w, v
 
 
+def momentum_decay_after_update(w, g, v, *, lr, momentum, weight_decay):
+    """You decayed the weights that the velocity had already moved. Both terms start from the same old w."""
+    moved, v = reference.momentum_step(w, g, v, lr=lr, momentum=momentum)
+    return moved * (1 - lr * weight_decay), v
+
+
+def velocity_first(w, g, v, **hyper):
+    """You returned the velocity first. The order asked for is (w, v)."""
+    return reference.momentum_step(w, g, v, **hyper)[::-1]
+
+
 def momentum_by_lerp(w, g, v, *, lr, momentum, weight_decay=0.0):
     """The velocity as a point between its old self and the gradient."""
     v = torch.lerp(v, g, 1 - momentum)
@@ -160,6 +175,20 @@ def steps_counted_from_zero(w, g, m, v, t, *, lr, weight_decay, betas, eps):
     return w - lr * weight_decay * w - lr * m_hat / (v_hat.sqrt() + eps), m, v
 
 
+def steps_counted_ahead(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You corrected the bias with t + 1. Here t already counts from 1: the first step's exponent is 1, not 2."""
+    m, v = _moments(g, m, v, betas)
+    m_hat, v_hat = _corrected(m, v, t + 1, betas)
+    return w - lr * weight_decay * w - lr * m_hat / (v_hat.sqrt() + eps), m, v
+
+
+def decay_divided(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You put λw beside m̂, so √v̂ divides it too. The decay stands outside the fraction."""
+    m, v = _moments(g, m, v, betas)
+    m_hat, v_hat = _corrected(m, v, t, betas)
+    return w - lr * (m_hat + weight_decay * w) / (v_hat.sqrt() + eps), m, v
+
+
 def eps_under_root(w, g, m, v, t, *, lr, weight_decay, betas, eps):
     """You put ε under the root. It is added after the root is taken: √v̂ + ε."""
     m, v = _moments(g, m, v, betas)
@@ -191,42 +220,6 @@ def adamw_by_step_size(w, g, m, v, t, *, lr, weight_decay=1e-2, betas=(0.9, 0.99
 # -- diagnose --------------------------------------------------------------------------------------
 
 
-def _fractions(lr: float, weight_decay: float) -> dict[str, float]:
-    """The fraction of w that each implementation removes in a step, beside the gradient's part."""
-    return {"healthy": lr * weight_decay, "decay_sign": -lr * weight_decay, "decay_unscaled": weight_decay,
-            "no_decay": 0.0, "decay_doubled": 2 * lr * weight_decay}
-
-
-def _nearest(fraction: Tensor | float, candidates: dict[str, float]) -> str:
-    return min(candidates, key=lambda name: abs(candidates[name] - float(fraction)))
-
-
-def _share(part: Tensor, whole: Tensor) -> Tensor:
-    """The number c for which c times ``whole`` is closest to ``part``."""
-    return (part * whole).sum() / (whole * whole).sum()
-
-
-def diagnose(w_before: Tensor, g: Tensor, w_after: Tensor, lr: float, weight_decay: float) -> str:
-    r"""Name what a run of SGD with weight decay really did, from its log.
-
-    What a step changed beyond the gradient's part is a multiple of the weights:
-
-    .. math:: w_t - \eta g_t - w_{t+1} = c\, w_t
-
-    with c = ηλ (``healthy``), -ηλ (``decay_sign``), λ (``decay_unscaled``), 0 (``no_decay``) or 2ηλ
-    (``decay_doubled``). The five are distinct if λ > 0, w ≠ 0 and η is none of 0, 1/2, 1.
-
-    Args:
-        w_before, g, w_after: weights before, loss gradient, weights after each step, shape (T, D).
-        lr, weight_decay: η and λ that were asked for.
-
-    Returns:
-        One of the five names.
-    """
-    removed = w_before - lr * g - w_after
-    return _nearest(_share(removed, w_before), _fractions(lr, weight_decay))
-
-
 @st.composite
 def _logs(draw):
     """A run of one to three steps by one of the five implementations.
@@ -235,7 +228,7 @@ def _logs(draw):
     """
     steps, size = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3)
     lr, decay = one_of(draw, 0.1, 0.2, 0.25, 0.05), one_of(draw, 0.1, 0.5, 0.2, 0.01)
-    fraction = one_of(draw, *_fractions(lr, decay).values())
+    fraction = one_of(draw, *reference.fractions(lr, decay).values())
     gradients = tensor(draw, (steps, size), torch.float64)
     weights = [tensor(draw, (size,), torch.float64, NONZERO)]
     if steps > 1 and one_of(draw, False, True):
@@ -249,45 +242,45 @@ def _logs(draw):
 
 def judged_by_norm(w_before, g, w_after, lr, weight_decay):
     """You judged by how the norm of the weights changes. The gradient alone can make it fall or grow."""
-    return _nearest(1 - w_after.norm() / w_before.norm(), _fractions(lr, weight_decay))
+    return reference.nearest_fault(1 - w_after.norm() / w_before.norm(), reference.fractions(lr, weight_decay))
 
 
 def gradient_left_in(w_before, g, w_after, lr, weight_decay):
     """You took the whole change of the weights for decay. Subtract the gradient's part, ηg, first."""
-    return _nearest(_share(w_before - w_after, w_before), _fractions(lr, weight_decay))
+    return reference.nearest_fault(reference.share(w_before - w_after, w_before), reference.fractions(lr, weight_decay))
 
 
 def gradient_unscaled(w_before, g, w_after, lr, weight_decay):
     """You subtracted g as the gradient's part of a step. Its part is ηg: multiply by the learning rate."""
-    return _nearest(_share(w_before - g - w_after, w_before), _fractions(lr, weight_decay))
+    return reference.nearest_fault(reference.share(w_before - g - w_after, w_before), reference.fractions(lr, weight_decay))
 
 
 def rate_left_out(w_before, g, w_after, lr, weight_decay):
     """You expected a healthy step to remove λw. It removes ηλw; the bare λw is the fault decay_unscaled."""
     believed = {"healthy": weight_decay, "decay_sign": -weight_decay, "decay_unscaled": lr * weight_decay,
                 "no_decay": 0.0, "decay_doubled": 2 * weight_decay}
-    return _nearest(_share(w_before - lr * g - w_after, w_before), believed)
+    return reference.nearest_fault(reference.share(w_before - lr * g - w_after, w_before), believed)
 
 
 def only_direction(w_before, g, w_after, lr, weight_decay):
     """You looked at the direction of the decay alone. Compare its size with ηλw as well."""
-    found = diagnose(w_before, g, w_after, lr, weight_decay)
+    found = reference.diagnose(w_before, g, w_after, lr, weight_decay)
     return found if found in ("no_decay", "decay_sign") else "healthy"
 
 
 def sign_reversed(w_before, g, w_after, lr, weight_decay):
     """You took what was added to the weights for what was removed: healthy decay takes ηλw away."""
-    return _nearest(_share(w_after - w_before + lr * g, w_before), _fractions(lr, weight_decay))
+    return reference.nearest_fault(reference.share(w_after - w_before + lr * g, w_before), reference.fractions(lr, weight_decay))
 
 
 def ratio_of_single_weights(w_before, g, w_after, lr, weight_decay):
     """You divided weight by weight, or used one step alone. A weight of zero has no ratio: pool all, then divide."""
-    return _nearest(((w_before - lr * g - w_after) / w_before).mean(), _fractions(lr, weight_decay))
+    return reference.nearest_fault(((w_before - lr * g - w_after) / w_before).mean(), reference.fractions(lr, weight_decay))
 
 
 def diagnose_by_trial(w_before, g, w_after, lr, weight_decay):
     """Replay each suspect and see which one reproduces the log."""
-    for name, fraction in _fractions(lr, weight_decay).items():
+    for name, fraction in reference.fractions(lr, weight_decay).items():
         if torch.allclose(w_before - lr * g - fraction * w_before, w_after):
             return name
 
@@ -295,33 +288,30 @@ def diagnose_by_trial(w_before, g, w_after, lr, weight_decay):
 # -- the shelf -------------------------------------------------------------------------------------
 
 
-def _known(section: str, *answers) -> tuple[Misconception, ...]:
-    return tuple(Misconception(answer, section) for answer in answers)
-
-
 EXERCISES = (
     Exercise(
         id="weight_decay.sgd_step", title="One step of SGD with weight decay", points=2, section="Idea",
         reference=reference.sgd_step, inputs=_sgd_inputs(), returns=(),
-        misconceptions=_known("Idea", decay_unscaled, decay_adds, decay_after_update, decay_of_gradient,
-                              penalty_without_half, decay_forgotten),
+        misconceptions=known("Idea", decay_unscaled, decay_adds, decay_after_update, decay_of_gradient,
+                             penalty_without_half, decay_forgotten, decay_of_sign),
         alternatives=(sgd_by_shrinking, sgd_by_penalty)),
     Exercise(
         id="weight_decay.momentum_step", title="The lecture's momentum with decoupled decay", points=3,
         section="Idea", reference=reference.momentum_step, inputs=_momentum_inputs(), returns=("w", "v"),
-        misconceptions=_known("Idea", decay_through_velocity, gradient_undamped, momentum_swapped,
-                              old_velocity_steps, momentum_decay_unscaled),
+        misconceptions=known("Idea", decay_through_velocity, gradient_undamped, momentum_swapped, old_velocity_steps,
+                             momentum_decay_unscaled, momentum_decay_after_update, velocity_first),
         alternatives=(momentum_by_lerp,)),
     Exercise(
         id="weight_decay.adamw_step", title="One step of AdamW", points=3, section="Idea",
         reference=reference.adamw_step, inputs=_adamw_inputs(), returns=("w", "m", "v"),
-        misconceptions=_known("Idea", l2_in_gradient, adamw_decay_unscaled, no_bias_correction,
-                              steps_counted_from_zero, eps_under_root, root_forgotten, corrected_moments_kept),
+        misconceptions=known("Idea", l2_in_gradient, adamw_decay_unscaled, no_bias_correction, steps_counted_from_zero,
+                             steps_counted_ahead, decay_divided, eps_under_root, root_forgotten,
+                             corrected_moments_kept),
         alternatives=(adamw_by_step_size,)),
     Exercise(
         id="weight_decay.diagnose", title="Diagnose a run", points=2, section="How it fails",
-        reference=diagnose, inputs=_logs(), returns=(),
-        misconceptions=_known("How it fails", judged_by_norm, gradient_left_in, gradient_unscaled,
-                              rate_left_out, only_direction, sign_reversed, ratio_of_single_weights),
+        reference=reference.diagnose, inputs=_logs(), returns=(),
+        misconceptions=known("How it fails", judged_by_norm, gradient_left_in, gradient_unscaled, rate_left_out,
+                             only_direction, sign_reversed, ratio_of_single_weights),
         alternatives=(diagnose_by_trial,)),
 )

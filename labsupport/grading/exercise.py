@@ -31,6 +31,11 @@ class Misconception:
         return " ".join((self.answer.__doc__ or "").split())
 
 
+def known(section: str, *answers: Callable) -> tuple[Misconception, ...]:
+    """Wrong answers that one section of the chapter mends."""
+    return tuple(Misconception(answer, section) for answer in answers)
+
+
 @dataclass(frozen=True, eq=False)
 class Exercise:
     """One autograded exercise.

@@ -213,6 +213,42 @@ def momentum_gap(w: Tensor, *, lr: float, momentum: float, weight_decay: float,
     return (1, gap) if damped else (2, -gap)
 
 
+def diagnose(w_before: Tensor, g: Tensor, w_after: Tensor, lr: float, weight_decay: float) -> str:
+    r"""Name what a run of SGD with weight decay really did, from its log.
+
+    What a step changed beyond the gradient's part is a multiple of the weights:
+
+    .. math:: w_t - \eta g_t - w_{t+1} = c\, w_t
+
+    with c = ηλ (``healthy``), -ηλ (``decay_sign``), λ (``decay_unscaled``), 0 (``no_decay``) or 2ηλ
+    (``decay_doubled``). The five are distinct if λ > 0, w ≠ 0 and η is none of 0, 1/2, 1.
+
+    Args:
+        w_before, g, w_after: weights before, loss gradient, weights after each step, shape (T, D).
+        lr, weight_decay: η and λ that were asked for.
+
+    Returns:
+        One of the five names.
+    """
+    return nearest_fault(share(w_before - lr * g - w_after, w_before), fractions(lr, weight_decay))
+
+
+def fractions(lr: float, weight_decay: float) -> dict[str, float]:
+    """The fraction of w that each implementation removes in a step, beside the gradient's part."""
+    return {"healthy": lr * weight_decay, "decay_sign": -lr * weight_decay, "decay_unscaled": weight_decay,
+            "no_decay": 0.0, "decay_doubled": 2 * lr * weight_decay}
+
+
+def share(part: Tensor, whole: Tensor) -> Tensor:
+    """The number c for which c times ``whole`` is closest to ``part``."""
+    return (part * whole).sum() / (whole * whole).sum()
+
+
+def nearest_fault(fraction: Tensor | float, candidates: dict[str, float]) -> str:
+    """The name whose fraction is closest."""
+    return min(candidates, key=lambda name: abs(candidates[name] - float(fraction)))
+
+
 def _require_nonnegative(**values: Number) -> None:
     for name, value in values.items():
         if bool(torch.as_tensor(value).lt(0).any()):

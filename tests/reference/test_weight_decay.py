@@ -171,3 +171,18 @@ def test_a_hyperparameter_may_differ_between_runs():
 def test_a_bad_hyperparameter_is_named_with_its_value(step, hyper, named):
     with pytest.raises(ValueError, match=named):
         step(start(), start(), **hyper)
+
+
+@pytest.mark.parametrize("fault", wd.fractions(0.1, 0.5))
+def test_the_log_of_a_torch_run_is_diagnosed(fault):
+    """A run of torch.optim.SGD whose L2 coefficient is what the fault amounts to, from zero weights on."""
+    lr, decay = 0.1, 0.5
+    w = torch.nn.Parameter(torch.zeros(6, dtype=torch.float64))
+    steps = torch.optim.SGD([w], lr=lr, weight_decay=abs(wd.fractions(lr, decay)[fault]) / lr)
+    rows = []
+    for _ in range(STEPS):
+        before, g = w.detach().clone(), gradient(w)
+        w.grad = g if fault != "decay_sign" else g - 2 * decay * before
+        steps.step()
+        rows.append((before, g, w.detach().clone()))
+    assert wd.diagnose(*(torch.stack(column) for column in zip(*rows, strict=True)), lr, decay) == fault
