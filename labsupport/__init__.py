@@ -7,12 +7,12 @@ from rooms above its own in this list:
     runtime        device, profile, workers, one random generator a run, the folder for results
     workers        work shared out over the cores
     storage        files that are whole or not there
+    reference      the lecture's equations as pure functions, one module a topic
     datasets       a name -> tensors
     stacks         R copies of the parameters in one block of memory
     models         the small networks of the book
-    reference      the lecture's equations as pure functions, one module a topic
     rules          how parameters change: SGD and Adam for R runs at once
-    probes         what else can be measured of R runs while they train
+    probes         what else can be measured of R runs, one module a theme
     train          the one training loop
     trajectories   runs compared step by step
     study          arms x seeds -> a Result, kept on disk

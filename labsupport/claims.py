@@ -5,11 +5,14 @@ A verdict is computed from the interval and from a criterion given before the ru
 - *reproduced*: the whole interval is on the side that the statement names;
 - *contradicted*: the whole interval is on the other side;
 - *not reproduced here*: the interval holds the threshold, so the runs cannot tell.
+
+A statement that two things are equal names a range instead of a side: the whole interval must lie within it.
 """
 
 import dataclasses
 import html
 import json
+import math
 import os
 import tomllib
 from pathlib import Path
@@ -43,27 +46,31 @@ class Card(Claim):
 
 
 def claim(id: str, measured: Interval, *, measure: str, above: float | None = None, below: float | None = None,
-          budget: str) -> Claim:
+          within: tuple[float, float] | None = None, budget: str) -> Claim:
     """Compare an interval over seeds with what the lecture says, and write the verdict to the ledger.
 
     Args:
         id: of the statement: "wd-2".
         measured: the estimate with its interval.
         measure: what the estimate is, in words: "test accuracy, AdamW minus Adam + L2".
-        above, below: exactly one: the side of which number the statement puts the measured quantity on.
+        above, below, within: exactly one: the side of which number, or the range, that the statement puts the
+            measured quantity in.
         budget: data, epochs, regime: what the verdict rests on.
 
     Raises:
-        ValueError: for an unknown id, fewer than ten runs an arm, or not exactly one of above and below.
+        ValueError: for an unknown id, fewer than ten runs an arm, or not exactly one of above, below and within.
     """
     if measured.runs < FEWEST_RUNS:
         raise ValueError(f"{id}: {measured.runs} runs an arm; a claim needs at least {FEWEST_RUNS}")
-    if (above is None) == (below is None):
-        raise ValueError(f"{id}: give exactly one of above and below, not above={above} and below={below}")
-    threshold, sign = (above, 1) if below is None else (below, -1)
-    near, far = sorted((sign * (measured.low - threshold), sign * (measured.high - threshold)))
-    verdict = VERDICTS[0] if near > 0 else VERDICTS[2] if far < 0 else VERDICTS[1]
-    criterion = f"{'above' if sign > 0 else 'below'} {threshold:g}{measured.unit}"
+    if sum(side is not None for side in (above, below, within)) != 1:
+        raise ValueError(f"{id}: give exactly one of above, below and within, not above={above}, below={below}, "
+                         f"within={within}")
+    floor, ceiling = within or (-math.inf if above is None else above, math.inf if below is None else below)
+    inside = floor < measured.low and measured.high < ceiling
+    outside = measured.high < floor or measured.low > ceiling
+    verdict = VERDICTS[0] if inside else VERDICTS[2] if outside else VERDICTS[1]
+    words = f"within {floor:g} to {ceiling:g}" if within else f"above {floor:g}" if below is None else f"below {ceiling:g}"
+    criterion = words + measured.unit
     return _enter(id, "study", measured, verdict, measure, criterion, budget)
 
 

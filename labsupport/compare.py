@@ -80,6 +80,25 @@ def best(result: Result, metric: str = "valid_accuracy", among: Among = everythi
     return arms[pick]
 
 
+def reached(result: Result, metric: str, *, above: float | None = None, below: float | None = None) -> pd.DataFrame:
+    """The first measured epoch at which a metric has got there: one row a seed, one column an arm; inf if it never did.
+
+    Args:
+        result, metric: what was measured.
+        above, below: exactly one: the value that the metric has to reach, from below or from above.
+
+    Raises:
+        ValueError: if the metric was not measured, or not exactly one of above and below is given.
+    """
+    if (above is None) == (below is None):
+        raise ValueError(f"give exactly one of above and below, not above={above} and below={below}")
+    shape = final(result, metric)
+    rows = result.table[result.table["metric"] == metric]
+    there = rows[rows["value"] >= above] if below is None else rows[rows["value"] <= below]
+    first = there.groupby(["seed", "arm"])["epoch"].min().unstack()
+    return first.reindex(index=shape.index, columns=shape.columns).fillna(np.inf)
+
+
 def cells(result: Result, metric: str, rows: str, columns: str, among: Among = everything) -> pd.DataFrame:
     """A grid's means: the axis ``rows`` down, the axis ``columns`` across.
 

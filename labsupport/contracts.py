@@ -58,8 +58,11 @@ class Net(Protocol):
         """Parameters and buffers, each (R, ...); run r draws from rngs[r] alone."""
 
     def forward(self, params: Mapping[str, Tensor], buffers: dict[str, Tensor], x: Tensor,
-                *, training: bool = False) -> Tensor:
-        """Logits (R, B, K) of inputs (R, B, ...); buffers are updated in place when training."""
+                *, training: bool = False, rngs: Sequence[Generator] = ()) -> Tensor:
+        """Logits (R, B, K) of inputs (R, B, ...).
+
+        When training, buffers are updated in place, and whatever run r draws it draws from rngs[r].
+        """
 
 
 class Rule(Protocol):
@@ -84,7 +87,10 @@ class Recipe:
     """Samples to train on, a stratified subset; None takes all."""
     valid_size: int = 0
     """Samples of the training pool that are held out for choices, never trained on."""
+    standardize: bool = False
+    """Give every input column mean 0 and variance 1, by the statistics of the samples trained on."""
     epochs: int = 20
+    """Passes over the training samples; 0 measures the runs at their start and trains nothing."""
     batch_size: int = 100
     schedule: str = "constant"
     """constant | cosine"""

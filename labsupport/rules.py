@@ -22,12 +22,12 @@ def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
     A network may bring a ``backprop`` of its own, written by hand; autograd serves all others.
     """
     by_hand = getattr(net, "backprop", None)
-    loss = by_hand(params, batch.x, batch.y, out) if by_hand else None
+    loss = by_hand(params, batch.x, batch.y, out, batch.rngs) if by_hand else None
     if loss is not None:
         return loss
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():
-        logits = net.forward(leaves, buffers, batch.x, training=True)
+        logits = net.forward(leaves, buffers, batch.x, training=True, rngs=batch.rngs)
         losses = F.cross_entropy(logits.flatten(0, 1), batch.y.flatten(), reduction="none").view(batch.y.shape).mean(1)
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
     for name, grad in zip(leaves, grads, strict=True):

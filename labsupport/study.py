@@ -15,7 +15,8 @@ import torch
 from labsupport import runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
-SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models.py", "rules.py", "probes.py", "train.py")
+SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models.py", "rules.py", "train.py",
+           "reference/initialization.py")
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
@@ -98,7 +99,7 @@ def _run(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe
 
 def _digest(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> str:
     data = {train.load(recipe).digest for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}}
-    parts = [[(arm.name, _describe(arm.recipe)) for arm in arms], list(seeds), [_describe(p) for p in probes],
+    parts = [[(arm.name, _describe(arm.recipe)) for arm in arms], list(seeds), [_describe_probe(p) for p in probes],
              sorted(data), storage.source_digest(*SOURCES), torch.__version__, runtime.device().type]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
@@ -111,3 +112,8 @@ def _describe(item: Any) -> str:
     if callable(item):
         return f"{item.__module__}.{item.__qualname__}: {inspect.getsource(item)}"
     return repr(item)
+
+
+def _describe_probe(probe: train.Probe) -> str:
+    """A probe with its settings and all of its module, for it may call its neighbours."""
+    return _describe(probe) + inspect.getsource(inspect.getmodule(probe))

@@ -103,19 +103,18 @@ def train(recipes: Sequence[Recipe], seeds: Sequence[int], probes: Sequence[Prob
     first = _check(recipes, seeds)
     split = load(first)
     model = stacked([recipe.model for recipe in recipes], runtime.device())
-    every = first.measure_every or first.epochs
+    every = first.measure_every or max(first.epochs, 1)
     losses, metrics = [], []
     for step in walk(recipes, seeds, split):
-        if step.t:
-            losses.append(step.loss)
-        if step.t == 0 or len(losses) % steps_in_epoch(first, split):
+        losses += [step.loss] if step.t else []
+        if len(losses) % steps_in_epoch(first, split) or (step.t == 0 and first.epochs):
             continue
         progress(len(seeds))
         if step.epoch % every == 0 or step.epoch == first.epochs:
-            diverged = _first_bad(losses)
+            diverged = _first_bad(losses, len(seeds))
             for name, values in measure(model, step.params, step.buffers, split, probes).items():
                 metrics.append((step.epoch, name, values.double().masked_fill(diverged > 0, math.nan)))
-    return Trained(metrics, _first_bad(losses), step.params, step.buffers)
+    return Trained(metrics, _first_bad(losses, len(seeds)), step.params, step.buffers)
 
 
 def steps_in_epoch(recipe: Recipe, split: Split) -> int:
@@ -123,8 +122,10 @@ def steps_in_epoch(recipe: Recipe, split: Split) -> int:
     return max(1, len(split.y_train) // recipe.batch_size)
 
 
-def _first_bad(losses: Sequence[Tensor]) -> Tensor:
+def _first_bad(losses: Sequence[Tensor], runs: int) -> Tensor:
     """(R,) the first step, counted from 1, whose loss is not finite; 0 if there is none."""
+    if not losses:
+        return torch.zeros(runs, dtype=torch.long, device=runtime.device())
     bad = ~torch.isfinite(torch.stack(list(losses)))
     return torch.where(bad.any(0), bad.int().argmax(0) + 1, 0)
 
@@ -167,7 +168,7 @@ def train_many(runs: Sequence[tuple[Recipe, int]], probes: Sequence[Probe] = ())
     """
     stacks = _stacks([recipe for recipe, _ in runs], runtime.workers())
     jobs = [([runs[row][0] for row in rows], [runs[row][1] for row in rows], probes) for rows in stacks]
-    total = sum(recipe.epochs for recipe, _ in runs)
+    total = sum(max(recipe.epochs, 1) for recipe, _ in runs)
     with tqdm(total=total, unit="epoch", delay=QUIET_SECONDS, leave=False) as bar:
         return list(zip(stacks, workers.share_out(train, jobs, bar.update), strict=True))
 
@@ -192,7 +193,8 @@ def _shape(recipe: Recipe) -> Recipe:
 
 def load(recipe: Recipe) -> Split:
     """The data of a recipe."""
-    return datasets.load(recipe.data, train_size=recipe.train_size, valid_size=recipe.valid_size)
+    return datasets.load(recipe.data, train_size=recipe.train_size, valid_size=recipe.valid_size,
+                         standardize=recipe.standardize)
 
 
 def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
@@ -206,7 +208,7 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
         raise ValueError(f"schedule is {first.schedule!r}; there are {', '.join(SCHEDULES)}")
     if first.dtype not in ("float32", "float64"):
         raise ValueError(f"dtype is {first.dtype!r}; there are float32 and float64")
-    if first.epochs < 1 or first.batch_size < 1 or first.measure_every < 0:
-        raise ValueError(f"epochs {first.epochs} and batch_size {first.batch_size} must be at least 1, "
-                         f"measure_every {first.measure_every} at least 0")
+    if first.epochs < 0 or first.batch_size < 1 or first.measure_every < 0:
+        raise ValueError(f"batch_size {first.batch_size} must be at least 1, epochs {first.epochs} and measure_every "
+                         f"{first.measure_every} at least 0")
     return first

@@ -12,6 +12,8 @@ from labsupport.stacks import Stack, stacked
 CUDA = torch.device("cuda")
 SEEDS = (0, 1, 2)
 NETS = [models.MLP((6, 5, 4)), models.MLP((6, 5, 5, 4), norm="batch"), models.MLP((6, 5, 4), activation="tanh"),
+        models.MLP((6, 5, 4), dropout=0.5), models.MLP((6, 5, 4), activation="gelu", dropout=0.5, bias="zero"),
+        models.MLP((6, 5, 4), initializer="orthogonal", gain=2.0, activation="elu"),
         models.Vmapped(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)))]
 RULES = [rules.SGD(lr=0.1), rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1), rules.Adam(weight_decay=0.1),
          rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1, decoupled=True, damped=True, decay_on="hidden"),
@@ -35,11 +37,11 @@ def split(device):
 def forward_only(net, params, buffers, batch, out):
     """Stands in for ``rules.gradients`` where autograd is wanted: the forward pass, and gradients of zero."""
     by_hand = getattr(net, "backprop", None)
-    loss = by_hand(params, batch.x, batch.y, out) if by_hand else None
-    return net.forward(params, buffers, batch.x, training=True).sum((1, 2)) if loss is None else loss
+    loss = by_hand(params, batch.x, batch.y, out, batch.rngs) if by_hand else None
+    return net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs).sum((1, 2)) if loss is None else loss
 
 
-@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "vmapped"])
+@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "vmapped"])
 @pytest.mark.parametrize("rule", RULES, ids=["sgd", "momentum", "adamw", "decay", "adam", "following"])
 def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule):
     monkeypatch.setattr(rules, "gradients", forward_only)
@@ -52,7 +54,7 @@ def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule)
     assert {buffer.device.type for buffer in steps[-1].buffers.values()} <= {"cuda"}
 
 
-@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "vmapped"])
+@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "vmapped"])
 def test_a_measurement_stays_on_the_device(fake_cuda, net):
     params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
     measured = train.measure(net, Stack.of(params), buffers, split(CUDA))

@@ -6,9 +6,10 @@ import warnings
 import pandas as pd
 import pytest
 
-from labsupport import probes, study
+from labsupport import study
 from labsupport.contracts import Arm, Recipe
 from labsupport.models import MLP
+from labsupport.probes.weights import jacobian_norm, weight_norms
 from labsupport.rules import SGD
 
 BASE = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=2)
@@ -52,7 +53,7 @@ def test_another_recipe_is_another_study(trained, change):
 def test_other_seeds_probes_sources_data_or_torch_are_another_study(trained, monkeypatch):
     study.study([Arm("a", BASE)], seeds=range(2))
     study.study([Arm("a", BASE)], seeds=range(3))
-    study.study([Arm("a", BASE)], seeds=range(2), probes=[probes.weight_norms])
+    study.study([Arm("a", BASE)], seeds=range(2), probes=[weight_norms])
     monkeypatch.setattr(study.torch, "__version__", "0.0")
     study.study([Arm("a", BASE)], seeds=range(2))
     monkeypatch.setattr(study.storage, "source_digest", lambda *files: "other")
@@ -139,7 +140,7 @@ def test_a_grid_has_an_arm_for_every_combination():
 def test_probes_measure_what_they_say(fresh_home):
     """The Jacobian of a network without hidden layer is its weight matrix."""
     flat = Recipe(MLP((40, 10)), SGD(lr=0.1), train_size=200, epochs=1)
-    table = study.study([Arm("a", flat)], [0, 1], [probes.weight_norms, probes.jacobian_norm]).table
+    table = study.study([Arm("a", flat)], [0, 1], [weight_norms, jacobian_norm]).table
     last = table.pivot_table(index="seed", columns="metric", values="value")
     assert last["jacobian"].to_numpy() == pytest.approx(last["norm2"].to_numpy() ** 0.5, rel=1e-5)
     assert last["norm2"].to_numpy() == pytest.approx(last["norm2_weight1"].to_numpy())

@@ -250,7 +250,7 @@ def test_grad_mode_is_left_alone_between_steps():
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    (dict(schedule="linear"), "schedule is 'linear'"), (dict(epochs=0), "epochs 0"),
+    (dict(schedule="linear"), "schedule is 'linear'"), (dict(epochs=-1), "epochs -1"),
     (dict(batch_size=0), "batch_size 0"), (dict(data="mnist2d"), "no data set 'mnist2d'"),
     (dict(train_size=9999), "9999"), (dict(dtype="float8"), "dtype is 'float8'")])
 def test_a_bad_recipe_is_named(options, message):

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-TOPIC_ROOMS = ("reference", "toys", "exercises")
+TOPIC_ROOMS = ("reference", "probes", "toys", "exercises")
 SETTINGS = ("LABSUPPORT_PROFILE", "LABSUPPORT_DEVICE")
 
 

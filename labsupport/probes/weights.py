@@ -1,4 +1,4 @@
-"""What else can be measured of R runs while they train: functions (net, params, buffers, split) -> {metric: (R,)}."""
+"""The size of the weights, and of what the function does with a change of its input."""
 
 import torch
 from torch import Tensor
