@@ -30,7 +30,7 @@ def load(name: str, *, train_size: int | None = None, valid_size: int = 0, stand
     Args:
         name: "mnist1d" (4,000 + 1,000 signals of 40 samples), "mnist5k" (4,000 + 1,000 images, 1 x 28 x 28), both
             scaled as a whole to mean 0 and variance 1; "wine" (142 + 36 wines, 13 measurements) or "cancer"
-            (455 + 114 tumours, 30 measurements), whose columns keep their units.
+            (456 + 113 tumours, 30 measurements), whose columns keep their units.
         train_size: samples to train on; None takes all that are left after the validation part.
         valid_size: samples of the training pool that are held out for choices.
         standardize: give every input column mean 0 and variance 1, by the statistics of the training samples alone.

@@ -22,6 +22,9 @@ def claim(low, high, runs=10, id="wd-2", **side):
     (-0.3, -0.1, dict(above=0), "contradicted"), (-0.3, -0.1, dict(below=0), "reproduced"),
     (0.1, 0.3, dict(below=0), "contradicted"), (0.1, 0.3, dict(below=0.2), "not reproduced here"),
     (0.1, 0.3, dict(above=0.1), "not reproduced here"), (0.0, 0.0, dict(above=0), "not reproduced here"),
+    (-0.1, 0.1, dict(within=(-0.2, 0.2)), "reproduced"), (-0.1, 0.3, dict(within=(-0.2, 0.2)), "not reproduced here"),
+    (0.3, 0.4, dict(within=(-0.2, 0.2)), "contradicted"), (-0.4, -0.3, dict(within=(-0.2, 0.2)), "contradicted"),
+    (-0.3, 0.3, dict(within=(-0.2, 0.2)), "not reproduced here"),
 ])
 def test_the_verdict_follows_from_the_interval(low, high, side, verdict):
     assert claim(low, high, **side).verdict == verdict
@@ -33,9 +36,9 @@ def test_fewer_than_ten_runs_is_an_error():
     assert claims.ledger() == []
 
 
-@pytest.mark.parametrize("side", [dict(above=0, below=1), dict(above=None)])
+@pytest.mark.parametrize("side", [dict(above=0, below=1), dict(above=None), dict(above=0, within=(0, 1))])
 def test_exactly_one_side_must_be_named(side):
-    with pytest.raises(ValueError, match="exactly one of above and below"):
+    with pytest.raises(ValueError, match="exactly one of above, below and within"):
         claim(0.1, 0.3, **side)
 
 

@@ -90,3 +90,16 @@ def test_cells_tell_a_diverged_one_from_a_missing_one():
 def test_a_bad_question_is_answered_plainly(ask, message):
     with pytest.raises(ValueError, match=message):
         ask()
+
+
+def test_a_level_is_reached_at_the_first_measured_epoch_that_is_there():
+    rows = [("a", seed, epoch, "train_loss", value) for seed, losses in enumerate(([3, 1, 2], [3, 3, 1], [3, 3, np.nan]))
+            for epoch, value in enumerate(losses, start=1)]
+    measured = Result(pd.DataFrame(rows, columns=["arm", "seed", "epoch", "metric", "value"]),
+                      pd.DataFrame(columns=["arm", "seed", "step"]), (Arm("a", RECIPE),), (0, 1, 2), 0.0)
+    assert compare.reached(measured, "train_loss", below=1)["a"].tolist() == [2, 3, np.inf]
+    assert compare.reached(measured, "train_loss", above=2.5)["a"].tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match="exactly one of above and below"):
+        compare.reached(measured, "train_loss")
+    with pytest.raises(ValueError, match="no metric 'loss'"):
+        compare.reached(measured, "loss", below=1)

@@ -11,6 +11,7 @@ import torch
 from labsupport import datasets
 
 SHAPES = {"mnist1d": (40,), "mnist5k": (1, 28, 28)}
+TABLES = {"wine": (142, 36, 13, 3), "cancer": (456, 113, 30, 2)}
 
 
 @pytest.fixture(params=sorted(SHAPES))
@@ -97,3 +98,25 @@ def test_two_threads_that_ask_first_get_the_same_data(fresh_home):
 def test_a_bad_request_is_named(ask, message):
     with pytest.raises(ValueError, match=message):
         datasets.load(**ask)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_keeps_the_units_of_its_columns(name):
+    split, (train, test, columns, classes) = datasets.load(name), TABLES[name]
+    assert split.x_train.shape == (train, columns) and split.x_test.shape == (test, columns) and split.classes == classes
+    assert split.x_train.std(0).max() / split.x_train.std(0).min() > 1000
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_standardized_columns_have_the_statistics_of_the_training_samples_and_of_no_others(name):
+    raw = datasets.load(name, train_size=60, valid_size=60)
+    split = datasets.load(name, train_size=60, valid_size=60, standardize=True)
+    mean, std = raw.x_train.mean(0), raw.x_train.std(0, correction=0)
+    for part in ("x_train", "x_valid", "x_test"):
+        torch.testing.assert_close(getattr(split, part), (getattr(raw, part) - mean) / std, rtol=1e-4, atol=1e-5)
+    assert split.digest != raw.digest and torch.equal(split.y_test, raw.y_test)
+
+
+def test_a_column_that_never_changes_cannot_be_standardized():
+    with pytest.raises(ValueError, match=r"column \(0, 0, 0\) is .* in every one of 50 samples"):
+        datasets.load("mnist5k", train_size=50, standardize=True)

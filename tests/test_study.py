@@ -127,8 +127,8 @@ def test_vary_finds_a_field_wherever_it_is():
 
 
 def test_vary_names_an_unknown_field_and_those_there_are():
-    with pytest.raises(ValueError, match="no field 'dropout' in this recipe; there are lr, momentum"):
-        study.vary(BASE, dropout=0.5)
+    with pytest.raises(ValueError, match="no field 'drop_out' in this recipe; there are lr, momentum"):
+        study.vary(BASE, drop_out=0.5)
 
 
 def test_a_grid_has_an_arm_for_every_combination():
