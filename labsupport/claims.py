@@ -41,8 +41,12 @@ class Card(Claim):
         text = {name: html.escape(str(value)) for name, value in dataclasses.asdict(self).items()}
         return (f'<div class="claim" data-verdict="{text["verdict"]}" style="{FRAME}"><p><strong>{text["id"]}</strong> '
                 f'({text["kind"]}): <strong>{text["verdict"]}</strong>. {text["statement"]}</p>'
-                f'<p>{text["measure"][:1].upper()}{text["measure"][1:]}: {html.escape(figure(self))}. Wanted: {text["criterion"]}. '
-                f'{text["budget"]}.</p></div>')
+                f'<p>{_sentence(text["measure"])}: {html.escape(figure(self))}. Wanted: {text["criterion"]}. '
+                f'{_sentence(text["budget"])}.</p></div>')
+
+
+def _sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def claim(id: str, measured: Interval, *, measure: str, above: float | None = None, below: float | None = None,
@@ -137,8 +141,8 @@ def page(where: Path | None = None) -> str:
         rows = [e for e in entries if e.chapter == chapter]
         lines += [f"## {chapter.replace('_', ' ').capitalize()}", "", _counts(rows), "",
                   "| claim | statement | measured | verdict |", "|---|---|---|---|"]
-        lines += [f"| {{ref}}`{e.id} <claim-{e.id}>` ({e.kind}) | {e.statement} | {e.measure}: {figure(e)}; "
-                  f"wanted {e.criterion}. {e.budget}. | {e.verdict} |" for e in rows]
+        lines += [f"| {{ref}}`{e.id} <claim-{e.id}>` ({e.kind}) | {e.statement} | {_sentence(e.measure)}: {figure(e)}; "
+                  f"wanted {e.criterion}. {_sentence(e.budget)}. | {e.verdict} |" for e in rows]
         lines += [f"| {id} | {s['statement']} | | not measured in this build |" for id, s in STATEMENTS.items()
                   if s["chapter"] == chapter and id not in {e.id for e in rows}] + [""]
     return "\n".join(lines)
