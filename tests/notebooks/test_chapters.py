@@ -16,6 +16,8 @@ SECTIONS = (
     "Question", "Setup", "Idea", "Code", "See it", "Measure it", "Reading it", "How it fails", "Your turn", "Sources"
 )  # fmt: skip
 MAX_LINES = 15
+MAX_COLUMNS = 88
+"""What fits beside the page's list of contents; a longer line scrolls out of sight."""
 MIN_EXERCISES = 3
 STUB_OR_CHECK = {"schema_version", "grade", "solution", "locked", "grade_id", "task", "points", "cell_type"}
 
@@ -39,6 +41,11 @@ def test_a_chapter_has_its_sections_in_order(chapter):
 def test_code_cells_are_short(chapter):
     long = [cell.source for cell in cells.code_cells(cells.read(chapter)) if cells.lines_of_code(cell) > MAX_LINES]
     assert long == []
+
+
+def test_code_fits_on_the_page(chapter):
+    lines = [line for cell in cells.code_cells(cells.read(chapter)) for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > MAX_COLUMNS] == []
 
 
 def test_prose_outweighs_code(chapter):
