@@ -42,8 +42,8 @@ def _checksum(content: bytes) -> bytes:
 
 @functools.cache
 def source_digest(*files: str) -> str:
-    """Of the named files of this package: results made by other source are not these results."""
-    sources = b"".join((PACKAGE / file).read_bytes() for file in files)
+    """Of the named files of this package, or of all that fit a pattern: results made by other source are not these."""
+    sources = b"".join(path.read_bytes() for file in files for path in sorted(PACKAGE.glob(file)))
     return hashlib.blake2b(sources, digest_size=8).hexdigest()
 
 

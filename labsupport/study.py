@@ -15,7 +15,7 @@ import torch
 from labsupport import runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
-SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models.py", "rules.py", "train.py",
+SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models/*.py", "rules.py", "train.py",
            "reference/initialization.py")
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 

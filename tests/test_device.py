@@ -14,6 +14,8 @@ SEEDS = (0, 1, 2)
 NETS = [models.MLP((6, 5, 4)), models.MLP((6, 5, 5, 4), norm="batch"), models.MLP((6, 5, 4), activation="tanh"),
         models.MLP((6, 5, 4), dropout=0.5), models.MLP((6, 5, 4), activation="gelu", dropout=0.5, bias="zero"),
         models.MLP((6, 5, 4), initializer="orthogonal", gain=2.0, activation="elu"),
+        models.MLP((6, 5, 4), norm="noisy_batch", noise=0.5), models.MLP((6, 5, 4), norm="layer"),
+        models.MLP((6, 5, 4), norm="weight"), models.CNN(shape=(6,), channels=(3, 2), classes=4, norm="batch"),
         models.Vmapped(lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)))]
 RULES = [rules.SGD(lr=0.1), rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1), rules.Adam(weight_decay=0.1),
          rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1, decoupled=True, damped=True, decay_on="hidden"),
@@ -41,7 +43,8 @@ def forward_only(net, params, buffers, batch, out):
     return net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs).sum((1, 2)) if loss is None else loss
 
 
-@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "vmapped"])
+@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "noisy",
+                                  "layer norm", "weight norm", "signals", "vmapped"])
 @pytest.mark.parametrize("rule", RULES, ids=["sgd", "momentum", "adamw", "decay", "adam", "following"])
 def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule):
     monkeypatch.setattr(rules, "gradients", forward_only)
@@ -54,7 +57,8 @@ def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule)
     assert {buffer.device.type for buffer in steps[-1].buffers.values()} <= {"cuda"}
 
 
-@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "vmapped"])
+@pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "noisy",
+                                  "layer norm", "weight norm", "signals", "vmapped"])
 def test_a_measurement_stays_on_the_device(fake_cuda, net):
     params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
     measured = train.measure(net, Stack.of(params), buffers, split(CUDA))

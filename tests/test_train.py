@@ -62,7 +62,7 @@ def layers(activation, norm):
 @pytest.mark.parametrize(("activation", "module", "norm"), [("relu", nn.ReLU, None), ("tanh", nn.Tanh, None),
                                                             ("relu", nn.ReLU, "batch")])
 def test_a_stack_trains_as_a_plain_pytorch_loop(rule, optimizer, activation, module, norm):
-    ours = recipe(MLP(SIZES, activation, norm), rule)
+    ours = recipe(MLP(SIZES, activation=activation, norm=norm), rule)
     stack = end([ours] * 3, [0, 7, 4])
     net = plain(ours, 7, layers(module, norm), optimizer)
     for mine, theirs in zip(stack.params.values(), net.parameters(), strict=True):

@@ -1,0 +1,18 @@
+"""The networks of the book. One object evaluates R copies at once; weights have the shapes of torch.nn.
+
+A model is a frozen record of its structure. Its ``init`` draws the parameters of every run from that run's
+generator alone; its ``forward`` is a pure function of the parameters, but for buffers in training.
+
+    layers     activations, masks, norms
+    layered    what all networks share
+    mlp        fully connected
+    cnn        convolutional, for signals and images
+    vmapped    any torch module
+"""
+
+from labsupport.models.cnn import CNN
+from labsupport.models.layers import ACTIVATIONS
+from labsupport.models.mlp import MLP
+from labsupport.models.vmapped import Vmapped
+
+__all__ = ["ACTIVATIONS", "CNN", "MLP", "Vmapped"]

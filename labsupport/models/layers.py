@@ -1,0 +1,111 @@
+"""The pieces of a network: activations, dropout's masks, norms. For R runs at once; nothing here knows a whole network."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+Tensors = Mapping[str, Tensor]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_, "leaky_relu": F.leaky_relu_, "elu": F.elu_,
+    "gelu": F.gelu, "silu": F.silu, "linear": lambda z: z}
+"""In place where the backward pass needs the output alone; GELU and SiLU need their input."""
+BIASES = ("uniform", "zero")
+NORMS = (None, "batch", "noisy_batch", "layer", "weight")
+BN_MOMENTUM, BN_EPS = 0.1, 1e-5
+
+
+def per_run(value: float | Tensor, like: Tensor) -> Tensor:
+    """A hyperparameter as (R, 1, 1), or (1, 1, 1) where all runs share it, beside ``like``, (R, ., .)."""
+    return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
+
+
+def uniform(rngs: Sequence[Generator], count: int, like: Tensor) -> Tensor:
+    """Numbers in [0, 1), (R, count); run r draws from rngs[r] alone.
+
+    Raises:
+        ValueError: if there are not as many generators as runs.
+    """
+    if len(rngs) != len(like):
+        raise ValueError(f"each run draws from a generator of its own: there are {len(like)} runs and {len(rngs)} rngs")
+    drawn = torch.empty(len(rngs), count)
+    for row, rng in zip(drawn, rngs, strict=True):
+        row.uniform_(0, 1, generator=rng)
+    return drawn.to(like.device).to(like.dtype)
+
+
+def masks(rate: float | Tensor, rngs: Sequence[Generator], like: Tensor, sizes: Sequence[int]) -> list[Tensor] | None:
+    """For each hidden layer (R, B, H): 0 where a unit is dropped, 1 / (1 - rate) where it stays; None if none is dropped.
+
+    Args:
+        rate: the probability to drop a unit, a number or one a run.
+        rngs: R generators.
+        like: the network's inputs (R, B, ...).
+        sizes: units of each hidden layer.
+    """
+    if not isinstance(rate, Tensor) and rate == 0:
+        return None
+    batch, rate = like.shape[1], per_run(rate, like)
+    parts = uniform(rngs, batch * sum(sizes), like).split([batch * size for size in sizes], dim=1)
+    return [(part.view(len(like), batch, -1) >= rate) / (1 - rate) for part in parts]
+
+
+def batch_norm(z: Tensor, params: Tensors, buffers: dict[str, Tensor], layer: int, training: bool,
+               axis: int = -1) -> Tensor:
+    """Normalize each channel over all axes but runs and channels; running statistics as in torch.nn.BatchNorm1d and 2d.
+
+    Args:
+        z: (R, B, ..., C), or with the channels on another ``axis``.
+        params, buffers: ``scale``, ``shift``, and the running ``mean`` and ``var`` of the layer, each (R, C).
+        layer: counted from 1.
+        training: normalize by the batch and move the running statistics, or normalize by those.
+
+    Raises:
+        ValueError: for a single value a channel in training, whose variance is zero whatever it is.
+    """
+    axis %= z.dim()
+    if training:
+        size = z[0].numel() // z.shape[axis]
+        if size < 2:
+            raise ValueError(f"batch norm in training needs at least 2 values of each channel, not {size}")
+        var, mean = torch.var_mean(z, [a for a in range(1, z.dim()) if a != axis], correction=0)
+        with torch.no_grad():
+            buffers[f"mean{layer}"].lerp_(mean, BN_MOMENTUM)
+            buffers[f"var{layer}"].lerp_(var * (size / (size - 1)), BN_MOMENTUM)
+    else:
+        mean, var = buffers[f"mean{layer}"], buffers[f"var{layer}"]
+    gain = params[f"scale{layer}"] * torch.rsqrt(var + BN_EPS)
+    return torch.addcmul(_along(params[f"shift{layer}"] - mean * gain, z, axis), z, _along(gain, z, axis))
+
+
+def layer_norm(z: Tensor, params: Tensors, layer: int, axis: int = -1) -> Tensor:
+    """Normalize each sample of (R, B, ..., C) over all its channels and places: the same in training and evaluation."""
+    normed = F.layer_norm(z, z.shape[2:], eps=BN_EPS)
+    return torch.addcmul(_along(params[f"shift{layer}"], z, axis), normed, _along(params[f"scale{layer}"], z, axis))
+
+
+def _along(value: Tensor, z: Tensor, axis: int) -> Tensor:
+    """(R, C) as (R, 1, ..., C, ..., 1) beside z."""
+    shape = [1] * z.dim()
+    shape[0], shape[axis] = len(z), -1
+    return value.reshape(shape)
+
+
+def jitter(z: Tensor, noise: float | Tensor, rngs: Sequence[Generator], axis: int = -1) -> Tensor:
+    """Stretch and move each channel at random, anew at every step: the noise of "noisy" batch norm.
+
+    A channel is multiplied by a number in 1 ± noise/2 and moved by one in ± noise, both uniform. Its distribution then
+    shifts from step to step, the more so the larger the noise. Santurkar et al. (2018), section 2.1, use noise of this kind
+    to show that batch norm does not need stable distributions.
+    """
+    amount = torch.as_tensor(noise, dtype=z.dtype, device=z.device).reshape(-1, 1)
+    stretch, move = uniform(rngs, 2 * z.shape[axis], z).chunk(2, dim=1)
+    return torch.addcmul(_along(amount * (2 * move - 1), z, axis), z, _along(1 + amount * (stretch - 0.5), z, axis))
+
+
+def normed_weight(params: Tensors, layer: int) -> Tensor:
+    """Weight norm: g v / ‖v‖, row by row; v (R, O, ...) is the layer's weight, g (R, O) its length."""
+    v = params[f"weight{layer}"]
+    norm = v.flatten(2).norm(dim=2)
+    return v * (params[f"length{layer}"] / norm).view(*norm.shape, *[1] * (v.dim() - 2))
