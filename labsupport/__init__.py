@@ -15,6 +15,7 @@ from rooms above its own in this list:
     probes         what else can be measured of R runs, one module a theme
     train          the one training loop
     trajectories   runs compared step by step
+    landscape      the loss around a run, step by step
     study          arms x seeds -> a Result, kept on disk
     compare        paired differences, intervals, grids
     claims         a statement, what was measured, a verdict; the ledger
