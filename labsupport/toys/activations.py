@@ -1,5 +1,6 @@
 """Signals that fade: the outputs of every layer, the loop that the slide prints, and four backward passes to examine."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport import datasets, plots, runtime
+from labsupport import compare, datasets, plots, runtime
 from labsupport.reference import activations, backprop, initialization
 
 SHOWN = {"sigmoid": "sigmoid", "tanh": "tanh", "relu": "ReLU", "elu": "ELU", "gelu": "GELU", "silu": "SiLU"}
@@ -70,7 +71,7 @@ def saturation(activation: str = "tanh", gain: float = 1.0) -> Figure:
     axes[0].set_ylabel("share of outputs")
     log = descent(net, activation)
     fig.suptitle(f"{SHOWN[activation]}, gain {gain:g}: saturated share by layer. The gradient that reaches layer 1 is "
-                 f"{log.factor.prod():.1e} times that of layer {HIDDEN}", fontsize=10, x=0.01, ha="left")
+                 f"{log.factor.prod():.2g} times that of layer {HIDDEN}", fontsize=10, x=0.01, ha="left")
     return fig
 
 
@@ -128,6 +129,13 @@ def draw_patients(logs: dict[str, Log]) -> Figure:
     ax.set(xlabel="hidden layer", ylabel="size of the gradient,\nlast layer = 1", yscale="log")
     ax.legend()
     return fig
+
+
+def interval_table(name: str, rows: Mapping[str, Sequence[float]]) -> pd.DataFrame:
+    """The mean of each row's values over seeds, with its interval."""
+    found = {row: compare.interval(values) for row, values in rows.items()}
+    table = pd.DataFrame({row: (f.estimate, f.low, f.high) for row, f in found.items()}, index=["mean", "from", "to"]).T
+    return table.round(3).rename_axis(name)
 
 
 def as_printed(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> dict[int, Tensor]:
