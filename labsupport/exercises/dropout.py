@@ -10,7 +10,7 @@ from labsupport.grading.inputs import DTYPES, NONZERO, form, one_of, tensor
 from labsupport.reference import dropout as reference
 from labsupport.toys.dropout import LAYERS
 
-_UNIFORM = (0.9, 0.1, 0.45, 0.7, 0.3)
+_UNIFORM = (0.875, 0.125, 0.4375, 0.6875, 0.3125)  # exact in float32, so that an example is short
 _RATES = (0.2, 0.25, 0.8, 0.75)
 _KEEPS = (0.5, 0.8, 0.25, 1.0)
 
@@ -40,7 +40,7 @@ def _pass_inputs(draw):
     """Some passes are certain, and agree: then the mean is 0 and 0 ln 0 has to be dealt with."""
     size, dtype = one_of(draw, 1, 2, 3), one_of(draw, *DTYPES)
     certain = one_of(draw, False, True, False, False)
-    return {"mean": tensor(draw, (size,), dtype, (0.0,) if certain else (0.5, 0.25, 0.9, 0.0)),
+    return {"mean": tensor(draw, (size,), dtype, (0.0,) if certain else (0.5, 0.25, 0.875, 0.0)),
             "logit": tensor(draw, (size,), dtype, (-1000.0,) if certain else (0.0, 1.0, -1.0, 3.0, -1000.0)),
             "t": one_of(draw, 2, 3, 1, 10)}
 
@@ -88,11 +88,6 @@ def mask_reversed(h, u, *, drop, training):
     return h * (u < drop) / (1 - drop) if training else h
 
 
-def modes_exchanged(h, u, *, drop, training):
-    """You exchanged the modes: units are dropped when training is True, and never when it is False."""
-    return reference.inverted_dropout(h, u, drop=drop, training=not training)
-
-
 def inverted_by_where(h, u, *, drop, training=True):
     """A choice between zero and the scaled activation."""
     return torch.where(u < drop, torch.zeros_like(h), h / (1 - drop)) if training else h.clone()
@@ -126,11 +121,6 @@ def scaled_by_root(weight, bias, h, *, keep):
     return keep**0.5 * h @ weight.T + bias
 
 
-def scaled_twice(weight, bias, h, *, keep):
-    """You scaled both h and W by p. Once is enough: p²Wh is too little."""
-    return keep**2 * h @ weight.T + bias
-
-
 def bias_forgotten(weight, bias, h, *, keep):
     """You left out the bias. The layer is W(p h) + b."""
     return keep * h @ weight.T
@@ -157,11 +147,6 @@ def mask_swapped(mask, *, keep):
 def dropped_ignored(mask, *, keep):
     """You counted only the units that stay. Each dropped one is an event as well, with the factor 1 - p."""
     return torch.as_tensor(keep, dtype=mask.dtype) ** mask.sum(-1)
-
-
-def kept_ignored(mask, *, keep):
-    """You counted only the units that go. Each kept one is an event as well, with the factor p."""
-    return torch.as_tensor(1 - keep, dtype=mask.dtype) ** (1 - mask).sum(-1)
 
 
 def logarithm_returned(mask, *, keep):
@@ -211,11 +196,6 @@ def passes_counted_from_zero(mean, logit, t):
 def entropy_of_the_pass(mean, logit, t):
     """You took the entropy of this pass alone. The doubt is in the mean: take the entropy of the new mean."""
     return reference.mc_update(mean, logit, t)[0], _entropy(logit.sigmoid())
-
-
-def entropy_of_the_old_mean(mean, logit, t):
-    """You took the entropy of the mean before this pass. Update first, then take the entropy of the new mean."""
-    return reference.mc_update(mean, logit, t)[0], _entropy(mean)
 
 
 def one_class_only(mean, logit, t):
@@ -332,25 +312,25 @@ EXERCISES = (
         id="dropout.inverted_dropout", title="Inverted dropout", points=2, section="Idea",
         reference=reference.inverted_dropout, inputs=_layer_inputs(), returns=(),
         misconceptions=known("Idea", scale_forgotten, scaled_down, divided_by_drop, drop_taken_for_keep,
-                             dropped_in_eval, scaled_again_in_eval, kept_from_below, mask_reversed, modes_exchanged),
+                             dropped_in_eval, scaled_again_in_eval, kept_from_below, mask_reversed),
         alternatives=(inverted_by_where,)),
     Exercise(
         id="dropout.lecture_linear", title="Inference in the lecture's convention", points=2, section="Idea",
         reference=reference.lecture_linear, inputs=_linear_inputs(), returns=(),
         misconceptions=known("Idea", unscaled, bias_scaled_too, scaled_by_drop, scaled_up, scaled_by_root,
-                             scaled_twice, bias_forgotten),
+                             bias_forgotten),
         alternatives=(linear_by_weights,)),
     Exercise(
         id="dropout.mask_probability", title="How likely is a mask?", points=1, section="Idea",
         reference=reference.mask_probability, inputs=_mask_inputs(), returns=(),
-        misconceptions=known("Idea", all_masks_alike, mask_swapped, dropped_ignored, kept_ignored, logarithm_returned),
+        misconceptions=known("Idea", all_masks_alike, mask_swapped, dropped_ignored, logarithm_returned),
         alternatives=(probability_by_powers,)),
     Exercise(
         id="dropout.mc_update", title="Monte-Carlo dropout, pass by pass", points=3, section="Idea",
         reference=reference.mc_update, inputs=_pass_inputs(), returns=("mean", "entropy"),
         misconceptions=known("Idea", logits_averaged, logit_left_raw, halves, passes_counted_from_zero,
-                             entropy_of_the_pass, entropy_of_the_old_mean, one_class_only, entropy_in_bits,
-                             entropy_negative, nought_times_infinity),
+                             entropy_of_the_pass, one_class_only, entropy_in_bits, entropy_negative,
+                             nought_times_infinity),
         alternatives=(update_by_shares,)),
     Exercise(
         id="dropout.diagnose", title="Diagnose a dropout layer", points=3, section="How it fails",
