@@ -121,6 +121,8 @@ def areas(happened: Tensor, score: Tensor) -> Tensor:
 
 def passes(net: MLP, params: Stack, buffers: dict[str, Tensor], x: Tensor, rate: float | Tensor, count: int) -> Tensor:
     """Class probabilities (T, R, N, K) of inputs (N, ...) in T passes, each unit dropped with probability ``rate``."""
+    if count < 1:
+        raise ValueError(f"count is {count}; there must be at least one pass")
     dropping = _with_rate(net, rate)
     runs = len(params.flat)
     rngs = [runtime.generator(0, "masks") for _ in range(runs)]

@@ -110,7 +110,7 @@ def _patient(layer: Layer, split: Split, epochs: int) -> Patient:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Linear(40, 64), nn.ReLU(), layer, nn.Linear(64, 10)).to(split.x_train.device)
     batches = _batches(split.x_train, split.y_train, 50)
-    course = [_train_epoch(model, torch.optim.SGD(model.parameters(), lr=0.5), batches)[0] for _ in range(epochs)]
+    course = [_train_epoch(model, torch.optim.SGD(model.parameters(), lr=0.5), batches) for _ in range(epochs)]
     with torch.no_grad():
         h = model[:2](split.x_test[:100])
         return Patient(Log(h, layer.train()(h), layer.eval()(h), layer.drop), course)
@@ -148,15 +148,15 @@ def slide_loop(model, loader, epochs, loss_func=F.cross_entropy):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     counted = []
     for epoch in range(epochs):
-        right = seen = 0
+        right = 0
         for batch_idx, (data, target) in enumerate(loader):
             optimizer.zero_grad()
             output = model(data)
             loss = loss_func(output, target)
             loss.backward()
             optimizer.step()
-            right, seen = right + (output.argmax(1) == target).sum().item(), seen + len(target)
-        counted.append(right / seen)
+            right += (output.argmax(1) == target).sum().item()
+        counted.append(right / sum(len(target) for _, target in loader))
     return counted
 
 
@@ -164,7 +164,9 @@ def slide_loop(model, loader, epochs, loss_func=F.cross_entropy):
 def accuracy(model, loader):
     """The loop as it should be: eval mode, no gradient, no step."""
     model.eval()
-    right = sum((model(data).argmax(1) == target).sum().item() for data, target in loader)
+    right = 0
+    for data, target in loader:
+        right += (model(data).argmax(1) == target).sum().item()
     return right / sum(len(target) for _, target in loader)
 
 
@@ -198,8 +200,8 @@ def _batches(x: Tensor, y: Tensor, size: int) -> Batches:
     return list(zip(x.split(size), y.split(size), strict=True))
 
 
-def _train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> tuple[float, int]:
-    """One epoch in train mode: the mean loss and the number of batches."""
+def _train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Batches) -> float:
+    """One epoch in train mode; the mean loss."""
     model.train()
     total = 0.0
     for x, y in batches:
@@ -208,4 +210,4 @@ def _train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, batches: Ba
         loss.backward()
         optimizer.step()
         total += loss.item()
-    return total / len(batches), len(batches)
+    return total / len(batches)

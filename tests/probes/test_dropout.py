@@ -104,3 +104,8 @@ def test_strangers_are_as_many_and_made_of_the_same_numbers_or_of_noise_like_the
 def test_a_network_with_batch_norm_is_refused():
     with pytest.raises(ValueError, match="norm is 'batch'"):
         probes.WrongMode()(*network(norm="batch"), split())
+
+
+def test_no_pass_at_all_is_refused():
+    with pytest.raises(ValueError, match="count is 0"):
+        probes.WrongMode(0)(*network(), split())
