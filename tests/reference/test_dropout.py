@@ -61,6 +61,16 @@ def test_weights_trained_with_inverted_dropout_are_p_times_the_lectures():
     same(do.lecture_linear(weight, bias, h, keep=0.8), F.linear(h, 0.8 * weight, bias))
 
 
+def test_a_step_on_the_lectures_weights_is_a_step_with_p_squared_the_rate_on_the_inverted_ones():
+    h, u, target, keep, lr = drawn(5, 4), drawn(5, 4, kind=torch.rand), drawn(5, 3, seed=2), 0.8, 0.1
+    lecture = drawn(3, 4, seed=3).requires_grad_()
+    inverted = (keep * lecture).detach().requires_grad_()
+    for weight, thinned in ((lecture, do.lecture_dropout(h, u, keep=keep)),
+                            (inverted, do.inverted_dropout(h, u, drop=1 - keep))):
+        F.mse_loss(thinned @ weight.T, target).backward()
+    same(keep * (lecture - lr * lecture.grad), inverted - keep**2 * lr * inverted.grad)
+
+
 def test_the_gradient_flows_through_kept_units_alone_and_is_scaled():
     h, u = drawn(2, 3).requires_grad_(), torch.tensor([[0.1, 0.6, 0.9], [0.7, 0.2, 0.3]], dtype=torch.float64)
     do.inverted_dropout(h, u, drop=0.5).sum().backward()
