@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport import compare, plots, rules, runtime, train
-from labsupport.contracts import Arm, Batch, Interval, Recipe, Result
+from labsupport import compare, plots, rules, train
+from labsupport.contracts import Arm, Interval, Recipe, Result
 from labsupport.models import MLP
 from labsupport.reference import propagation
-from labsupport.stacks import Stack
 from labsupport.study import vary
 
 DIRECTIONS = ("forward", "backward")
@@ -61,7 +61,7 @@ def random_signals(sizes: Sequence[int], stds: Sequence[float], activation: str)
     rho, slope = propagation.ACTIVATIONS[activation]
     rng, wide = torch.Generator().manual_seed(3), dict(dtype=torch.float64)
     h, forward, linears, zs = torch.randn(100, sizes[0], generator=rng, **wide), [], [], []
-    for fan_in, fan_out, std in zip(sizes, sizes[1:], stds, strict=True):
+    for (fan_in, fan_out), std in zip(pairwise(sizes), stds, strict=True):
         linears.append(std * torch.randn(fan_out, fan_in, generator=rng, **wide))
         zs.append(h @ linears[-1].T)
         h = rho(zs[-1])
@@ -74,14 +74,12 @@ def random_signals(sizes: Sequence[int], stds: Sequence[float], activation: str)
     return forward, backward[::-1]
 
 
-def largest_gradients(recipe: Recipe, seeds: Sequence[int] = (0,)) -> pd.Series:
-    """The largest absolute gradient in each parameter at the start of a recipe, over all runs."""
-    split, model = train.load(recipe), recipe.model
-    params, buffers = model.init([runtime.generator(seed, "init") for seed in seeds])
-    params = Stack.of({name: p.to(getattr(torch, recipe.dtype)) for name, p in params.items()})
-    out, runs = params.like(), len(seeds)
-    x, y = split.x_train.to(params.flat.dtype), split.y_train
-    rules.gradients(model, params, buffers, Batch(x.expand(runs, *x.shape), y.expand(runs, -1), 1, 1.0, ()), out)
+def largest_gradients(recipe: Recipe, seeds: Sequence[int]) -> pd.Series:
+    """The largest absolute gradient in each parameter for the first batch, over all runs."""
+    step = next(train.walk([recipe] * len(seeds), seeds))
+    _, batch = next(train.batches(recipe, seeds, train.load(recipe)))
+    out = step.params.like()
+    rules.gradients(recipe.model, step.params, step.buffers, batch, out)
     return pd.Series({name: out[name].abs().max().item() for name in out})
 
 
@@ -111,6 +109,13 @@ def expected(result: Result, arm: str, direction: str) -> list[float]:
         model.sizes, model.initializer, model.activation, gain=model.gain, end=end,
         start=train.load(recipe).x_train[:100].square().mean().item(), uniform_bias=model.bias == "uniform")
     return both[DIRECTIONS.index(direction)]
+
+
+def expected_drift(result: Result, arm: str, direction: str) -> float:
+    """What :func:`drift` should be."""
+    hidden = expected(result, arm, direction)[:-1]
+    growth = math.log2(hidden[-1] / hidden[0]) / (len(hidden) - 1)
+    return growth if direction == "forward" else -growth
 
 
 def draw_signals(axes: Sequence[Axes], result: Result, arms: Mapping[str, str]) -> None:
@@ -199,7 +204,7 @@ def patients() -> dict[str, Log]:
     """Four networks of six hidden ReLU layers, wide and narrow by turns, whose codes all claim to be Kaiming's."""
     logs = {}
     for name, variance in PATIENTS.items():
-        stds = [math.sqrt(variance(n, k)) for n, k in zip(WIDTHS, WIDTHS[1:], strict=False)]
+        stds = [math.sqrt(variance(n, k)) for n, k in pairwise(WIDTHS)]
         forward, _ = random_signals(WIDTHS, stds, "relu")
         after = torch.tensor(forward, dtype=torch.float64)
         logs[name] = Log(torch.cat([after.new_ones(1), after[:-1]]), after, WIDTHS[:-1], WIDTHS[1:])
