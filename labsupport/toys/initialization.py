@@ -128,7 +128,7 @@ def draw_signals(axes: Sequence[Axes], result: Result, arms: Mapping[str, str]) 
             plots.band(ax, hidden, bands, label, i)
             ax.lines[-1].set_linestyle("none")
             ax.plot(hidden, expected(result, arm, direction)[:len(hidden)], "-", color=plots.COLOURS[i], lw=1)
-        ax.set(yscale="log", xlabel="hidden layer", title=f"{direction}s")
+        ax.set(yscale="log", xlabel="hidden layer", title=f"{direction}s", xticks=hidden[::3])
     axes[0].set_ylabel("mean square")
     axes[0].legend(fontsize=8.5)
 
