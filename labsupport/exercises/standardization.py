@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, POSITIVE, one_of, tensor
+from labsupport.reference import conditioning
 from labsupport.reference import standardization as reference
 
 _TABLE = (0.0, 1.0, 2.0, -1.0, 4.0, -3.0)
@@ -33,7 +34,7 @@ def _tables(draw):
     """More rows than columns, and no column that another one gives away: the condition number is finite."""
     columns = one_of(draw, 1, 2)
     x = tensor(draw, (columns + one_of(draw, 1, 2), columns), torch.float64, _TABLE)
-    assume(float(reference.condition_number(x)) < 1e4)
+    assume(float(conditioning.condition_number(x)) < 1e4)
     return {"x": x}
 
 
@@ -52,7 +53,7 @@ def _logs(draw):
     made = reference.pipelines(x_train, x_test)
     pairs = list(made.values())
     # with one column the table's statistics are the column's: then there is nothing to tell apart
-    apart = [reference._distance(a, b) for i, a in enumerate(pairs) for b in pairs[:i]]
+    apart = [reference.distance(a, b) for i, a in enumerate(pairs) for b in pairs[:i]]
     name = one_of(draw, *made)
     assume(sum(gap < 1e-2 for gap in apart) == (1 if columns == 1 else 0) and not (columns == 1 and name == "one_for_the_table"))
     return {"x_train": x_train, "x_test": x_test, "z_train": made[name][0], "z_test": made[name][1]}
@@ -138,38 +139,38 @@ def by_moments(x_train, x_test):
 
 def constant_forgotten(x):
     """You left out the bias. It is a weight too: the design has a last column of ones."""
-    return reference.condition_number(x, constant=False)
+    return conditioning.condition_number(x, constant=False)
 
 
 def of_the_design(x):
     """You took the ratio of the singular values of A. The curvatures are their squares: the Hessian is AᵀA/N."""
-    return reference.condition_number(x).sqrt()
+    return conditioning.condition_number(x).sqrt()
 
 
 def upside_down(x):
     """You divided the smallest curvature by the largest. A condition number is at least 1."""
-    return 1 / reference.condition_number(x)
+    return 1 / conditioning.condition_number(x)
 
 
 def centred_first(x):
     """You centred the columns, so you measured another table. Take the Hessian of the inputs as they come."""
-    return reference.condition_number(x - x.mean(0))
+    return conditioning.condition_number(x - x.mean(0))
 
 
 def read_off_the_diagonal(x):
     """You compared the entries on the diagonal. Those are curvatures along the axes; the steepest way may lie across."""
-    diagonal = reference.hessian(x).diagonal()
+    diagonal = conditioning.hessian(x).diagonal()
     return diagonal.max() / diagonal.min()
 
 
 def largest_alone(x):
     """You returned the largest curvature. A condition number is a ratio: divide by the smallest."""
-    return reference.curvatures(x)[-1]
+    return conditioning.curvatures(x)[-1]
 
 
 def between_samples(x):
     """You formed AAᵀ, samples by samples. The Hessian has a row for each weight: AᵀA."""
-    a = reference.design(x)
+    a = conditioning.design(x)
     found = torch.linalg.eigvalsh(a @ a.T)
     return found[-1] / found[-len(a)].abs().clamp(min=1e-3)
 
@@ -183,7 +184,7 @@ def by_eigenvalues(x):
 
 def by_cond(x):
     """The square of the design's own condition number."""
-    return torch.linalg.cond(reference.design(x)) ** 2
+    return torch.linalg.cond(conditioning.design(x)) ** 2
 
 
 # -- plan ------------------------------------------------------------------------------------------
@@ -191,54 +192,54 @@ def by_cond(x):
 
 def rate_of_the_steepest(curvature, factor):
     """You took 1/λmax. That lands in one step along the steepest way and is safe, but only half of the best rate."""
-    return 1 / curvature.max().item(), reference.plan(curvature, factor)[1]
+    return 1 / curvature.max().item(), conditioning.plan(curvature, factor)[1]
 
 
 def rate_at_the_edge(curvature, factor):
     """You took 2/λmax, where the steepest direction bounces for ever. The smallest curvature belongs into the sum."""
-    return 2 / curvature.max().item(), reference.plan(curvature, factor)[1]
+    return 2 / curvature.max().item(), conditioning.plan(curvature, factor)[1]
 
 
 def rate_of_the_mean(curvature, factor):
     """You took the mean of all curvatures. Only the two extremes limit the rate: 2/(λmax + λmin)."""
-    return 1 / curvature.mean().item(), reference.plan(curvature, factor)[1]
+    return 1 / curvature.mean().item(), conditioning.plan(curvature, factor)[1]
 
 
 def steps_for_the_loss(curvature, factor):
     """You squared the contraction, so you counted steps for the loss. The distance shrinks by (κ-1)/(κ+1) in a step."""
-    rate, steps = reference.plan(curvature, factor)
+    rate, steps = conditioning.plan(curvature, factor)
     return rate, max(1.0, steps / 2)
 
 
 def logarithm_of_base_ten(curvature, factor):
     """You mixed two logarithms: log10 above and ln below. Take the same one for both."""
-    rate, steps = reference.plan(curvature, factor)
+    rate, steps = conditioning.plan(curvature, factor)
     return rate, max(1.0, steps / math.log(10))
 
 
 def half_kappa(curvature, factor):
     """You used κ/2 ln F. That is the limit for a large κ; the formula has a logarithm below, too."""
-    rate, _ = reference.plan(curvature, factor)
+    rate, _ = conditioning.plan(curvature, factor)
     return rate, max(1.0, (curvature.max() / curvature.min()).item() / 2 * math.log(factor))
 
 
 def steps_of_the_safe_rate(curvature, factor):
     """You took 1 - 1/κ, what the rate 1/λmax leaves of an error. At the best rate it is (κ-1)/(κ+1)."""
-    rate, _ = reference.plan(curvature, factor)
+    rate, _ = conditioning.plan(curvature, factor)
     left = 1 - (curvature.min() / curvature.max()).item()
     return rate, max(1.0, math.log(factor) / -math.log(left)) if left else 1.0
 
 
 def less_than_one_step(curvature, factor):
     """You allowed less than one step. If all curvatures are equal, one step lands: the answer is 1, not 0."""
-    rate, steps = reference.plan(curvature, factor)
-    left = reference.contraction((curvature.max() / curvature.min()).item())
+    rate, steps = conditioning.plan(curvature, factor)
+    left = conditioning.contraction((curvature.max() / curvature.min()).item())
     return rate, (math.log(factor) / -math.log(left) if left else 0.0)
 
 
 def steps_first(curvature, factor):
     """You returned the steps first. The order asked for is (rate, steps)."""
-    return reference.plan(curvature, factor)[::-1]
+    return conditioning.plan(curvature, factor)[::-1]
 
 
 def plan_by_logs(curvature, factor):
@@ -253,7 +254,7 @@ def plan_by_logs(curvature, factor):
 
 
 def _nearest(suspects, z_train, z_test):
-    return min(suspects, key=lambda name: reference._distance(suspects[name], (z_train, z_test)))
+    return min(suspects, key=lambda name: reference.distance(suspects[name], (z_train, z_test)))
 
 
 def training_part_alone(x_train, x_test, z_train, z_test):
@@ -313,13 +314,13 @@ EXERCISES = (
         alternatives=(by_moments,)),
     Exercise(
         id="standardization.condition_number", title="The condition number of linear regression", points=2, section="Idea",
-        reference=reference.condition_number, inputs=_tables(), returns=(),
+        reference=conditioning.condition_number, inputs=_tables(), returns=(),
         misconceptions=known("Idea", constant_forgotten, of_the_design, upside_down, centred_first,
                              read_off_the_diagonal, largest_alone, between_samples),
         alternatives=(by_eigenvalues, by_cond)),
     Exercise(
         id="standardization.plan", title="The best rate and the steps it needs", points=2, section="Idea",
-        reference=reference.plan, inputs=_bowls(), returns=("rate", "steps"),
+        reference=conditioning.plan, inputs=_bowls(), returns=("rate", "steps"),
         misconceptions=known("Idea", rate_of_the_steepest, rate_at_the_edge, rate_of_the_mean, steps_for_the_loss,
                              logarithm_of_base_ten, half_kappa, steps_of_the_safe_rate, less_than_one_step, steps_first),
         alternatives=(plan_by_logs,)),
