@@ -54,7 +54,7 @@ def race(factor: float = 1000.0, constant: bool = True) -> pd.DataFrame:
 def draw_race(races: dict[str, pd.DataFrame]) -> Figure:
     """Steps against the condition number, from the worst start and from zero, with the prediction as a line."""
     fig, (ax,) = plots.figure(width=6.2, height=3.8)
-    kappas = np.geomspace(2, 3e12, 200)
+    kappas = np.geomspace(1, 3e12, 200)
     ax.plot(kappas, [conditioning.steps_needed(kappa, 1000) for kappa in kappas], color="#777777", lw=1, label="predicted")
     for i, (label, steps) in enumerate(races.items()):
         for j, start in enumerate(("worst start", "from zero")):
@@ -106,7 +106,7 @@ def _steps(error: Tensor, h: Tensor, lr: Tensor, values: Tensor) -> str:
 
 
 def _bowl(ax: Axes, h: Tensor, error: Tensor) -> None:
-    x, y = np.meshgrid(np.linspace(-2, 2, 120), np.linspace(-2, 2, 120))
+    x, y = np.meshgrid(np.linspace(-2, 2, 81), np.linspace(-2, 2, 81))
     height = 0.5 * (h[0, 0].item() * x**2 + 2 * h[0, 1].item() * x * y + h[1, 1].item() * y**2)
     top = 0.5 * (error @ h @ error).item()
     ax.contour(x, y, height, levels=top * np.array([0.01, 0.05, 0.15, 0.4, 1.0, 2.0]), colors="#b9b9b0", linewidths=0.8)
