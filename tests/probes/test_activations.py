@@ -19,7 +19,7 @@ def runs(net, dtype=torch.float64):
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
 def test_both_backward_passes_agree_with_autograd(activation):
-    found = probes.backprop_error(*runs(MLP((40, 12, 9, 10), activation)))
+    found = probes.backprop_error(*runs(MLP((40, 12, 9, 10), activation=activation)))
     assert set(found) == {"by_hand", "by_book"}
     for error in found.values():
         assert error.shape == (3,) and error.max() < 1e-12
@@ -28,7 +28,7 @@ def test_both_backward_passes_agree_with_autograd(activation):
 def test_a_wrong_slope_is_seen_in_the_error(monkeypatch):
     wrong = activations.ACTIVATIONS["tanh"]._replace(slope=torch.ones_like)
     monkeypatch.setitem(activations.ACTIVATIONS, "tanh", wrong)
-    found = probes.backprop_error(*runs(MLP((40, 12, 9, 10), "tanh")))
+    found = probes.backprop_error(*runs(MLP((40, 12, 9, 10), activation="tanh")))
     assert found["by_hand"].min() > 0.01 and found["by_book"].max() < 1e-12
 
 
@@ -39,19 +39,19 @@ def test_a_network_with_a_norm_is_refused():
 
 @pytest.mark.parametrize("activation", activations.ACTIVATIONS)
 def test_no_layer_lets_through_more_than_its_bound(activation):
-    share = probes.layer_bound(*runs(MLP((40, 12, 9, 10), activation)))["bound"]
+    share = probes.layer_bound(*runs(MLP((40, 12, 9, 10), activation=activation)))["bound"]
     assert share.shape == (3,) and (share > 0.1).all() and (share <= 1).all()
 
 
 def test_a_linear_layer_that_stretches_everything_alike_uses_its_whole_bound():
-    net, params, buffers, split = runs(MLP((40, 40, 40, 10), "linear", initializer="orthogonal"))
+    net, params, buffers, split = runs(MLP((40, 40, 40, 10), activation="linear", initializer="orthogonal"))
     share = probes.layer_bound(net, params, buffers, split)["bound"]
     torch.testing.assert_close(share, torch.ones(3, dtype=torch.float64), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("activation", "silent"), [("relu", 1.0), ("leaky_relu", 1.0), ("sigmoid", 0.0)])
 def test_units_far_on_the_negative_side_are_silent(activation, silent):
-    net, params, buffers, split = runs(MLP((40, 12, 10), activation))
+    net, params, buffers, split = runs(MLP((40, 12, 10), activation=activation))
     params["bias1"].fill_(-100.0)
     assert probes.silent_units(net, params, buffers, split)["silent"].tolist() == [silent] * 3
 

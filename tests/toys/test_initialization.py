@@ -179,7 +179,7 @@ def test_a_network_of_twins_computes_what_a_network_of_single_units_does():
     h = torch.tanh(x[0] @ p["weight1"][0, 0])
     h = torch.tanh(8 * h * p["weight2"][0, 0, 0])
     expected = 8 * h[:, None] * p["weight3"][0, :, 0]
-    torch.testing.assert_close(MLP((40, 8, 8, 10), "tanh").forward(p, {}, x)[0], expected)
+    torch.testing.assert_close(MLP((40, 8, 8, 10), activation="tanh").forward(p, {}, x)[0], expected)
 
 
 def test_unlikeness_is_drawn_a_panel_a_layer():
