@@ -1,4 +1,4 @@
-"""The exercises of the chapter on activations: derivatives, the loss's slope, the backward pass, and a log to diagnose."""
+"""The exercises of the chapter on activations: derivatives, the loss's slope, the backward pass, a log to diagnose."""
 
 import torch
 import torch.nn.functional as F
@@ -88,8 +88,6 @@ def slope_from_outputs(z, activation, alpha):
     return torch.where(z > 0, torch.ones_like(z), left)
 
 
-# -- cross_entropy_slope
-
 @st.composite
 def _logits_and_labels(draw):
     batch, classes, dtype = one_of(draw, 1, 2, 3), one_of(draw, 2, 3), one_of(draw, torch.float32, torch.float64)
@@ -148,8 +146,6 @@ def slope_by_subtracting_in_place(logits, y):
     p[torch.arange(len(y)), y] -= 1
     return p / len(y)
 
-
-# -- relu_backward
 
 @st.composite
 def _passes(draw):
@@ -241,8 +237,6 @@ def backward_by_autograd(weights, x, zs, v):
     return list(grads[:len(weights)]), [g.sum(0) for g in grads[len(weights):]]
 
 
-# -- diagnose
-
 @st.composite
 def _logs(draw):
     """One to four layers, far from every threshold: what is asked for is told apart by more than rounding."""
@@ -259,9 +253,9 @@ def _logs(draw):
 def _verdict(slope, weight, factor, *, whole=None, wrong=None):
     """The right order of questions with an answer exchanged."""
     whole = factor.prod().item() if whole is None else whole
-    wrong = backprop.diagnose(slope, weight, factor) == "derivative_wrong" if wrong is None else wrong
+    wrong = backprop.diagnose(slope, weight, factor) == "wrong_slopes" if wrong is None else wrong
     if wrong or bool((factor == 0).any()):
-        return "derivative_wrong" if wrong else "dead"
+        return "wrong_slopes" if wrong else "dead"
     if whole >= 0.01:
         return "exploding" if whole > 100 else "healthy"
     return "small_slopes" if slope.prod() < weight.prod() else "small_weights"
@@ -314,7 +308,7 @@ def diagnose_by_logarithms(slope, weight, factor):
     """The same questions asked of decades; nothing left is minus infinity."""
     ratio = torch.where(factor == slope * weight, torch.ones_like(factor), factor / (slope * weight))
     if bool((ratio.log2().abs() > 1).any()):
-        return "derivative_wrong"
+        return "wrong_slopes"
     decades = factor.log10().sum().item()
     if decades == -float("inf"):
         return "dead"

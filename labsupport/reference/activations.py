@@ -121,7 +121,8 @@ def elu(z: Tensor, alpha: float = 1.0) -> Tensor:
 
     Source: Clevert et al. (2016).
     """
-    return torch.where(z > 0, z, _positive(alpha) * torch.expm1(_floating(z).clamp(max=0)))
+    negative = torch.expm1(_floating(z).clamp(max=0))
+    return torch.where(z > 0, z, _positive(alpha) * negative)
 
 
 def elu_slope(z: Tensor, alpha: float = 1.0) -> Tensor:
@@ -131,7 +132,8 @@ def elu_slope(z: Tensor, alpha: float = 1.0) -> Tensor:
 
     Args, Returns, Raises: as in :func:`elu`.
     """
-    return torch.where(z > 0, torch.ones_like(_floating(z)), _positive(alpha) * torch.exp(z.clamp(max=0)))
+    negative = torch.exp(_floating(z).clamp(max=0))
+    return torch.where(z > 0, torch.ones_like(z), _positive(alpha) * negative)
 
 
 def gelu(z: Tensor) -> Tensor:

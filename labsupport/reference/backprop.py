@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labsupport.reference import activations
+from labsupport.reference.activations import ACTIVATIONS, relu
 
 
 class Pass(NamedTuple):
@@ -24,7 +24,8 @@ class Pass(NamedTuple):
     """[z_1, ..., z_L]: what every layer computes before its activation; the last are the logits (..., B, K)."""
 
 
-def forward(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, activation: str) -> Pass:
+def forward(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor,
+            activation: str) -> Pass:
     r"""The forward pass.
 
     .. math:: z_l = W_l\,x_{l-1} + b_l, \qquad x_l = \rho(z_l) \quad (l < L)
@@ -46,7 +47,7 @@ def forward(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, acti
     xs, zs = [x], []
     for weight, bias in zip(weights, biases, strict=True):
         if zs:
-            xs.append(activations.ACTIVATIONS[activation].value(zs[-1]))
+            xs.append(ACTIVATIONS[activation].value(zs[-1]))
         zs.append(xs[-1] @ weight.mT + bias.unsqueeze(-2))
     return Pass(xs, zs)
 
@@ -83,7 +84,8 @@ def cross_entropy_slope(logits: Tensor, y: Tensor) -> Tensor:
     return (torch.softmax(logits, -1) - one_hot) / logits.shape[-2]
 
 
-def backward(weights: Sequence[Tensor], done: Pass, v: Tensor, activation: str) -> tuple[list[Tensor], list[Tensor]]:
+def backward(weights: Sequence[Tensor], done: Pass, v: Tensor,
+             activation: str) -> tuple[list[Tensor], list[Tensor]]:
     r"""The backward pass: the gradient of the loss in all weights and biases.
 
     From the last layer to the first, with :math:`v = \partial L/\partial z_l` at the top of each turn:
@@ -106,11 +108,12 @@ def backward(weights: Sequence[Tensor], done: Pass, v: Tensor, activation: str) 
     Source: the lecture, "Backward Pass", mended: see the chapter, slip e-2.
     """
     weight_grads, bias_grads = [], []
-    for layer in range(len(weights) - 1, -1, -1):  # a list counts from 0: xs[layer] is the input of weights[layer]
+    for layer in reversed(range(len(weights))):  # counted from 0, as the lists are
         weight_grads.insert(0, v.mT @ done.xs[layer])
         bias_grads.insert(0, v.sum(-2))
         if layer > 0:
-            v = (v @ weights[layer]) * activations.ACTIVATIONS[activation].slope(done.zs[layer - 1])
+            slope = ACTIVATIONS[activation].slope(done.zs[layer - 1])
+            v = (v @ weights[layer]) * slope
     return weight_grads, bias_grads
 
 
@@ -145,7 +148,7 @@ def relu_backward(weights: Sequence[Tensor], x: Tensor, zs: Sequence[Tensor], v:
     Returns:
         Gradients of the weights and of the biases, first layer first.
     """
-    return backward(weights, Pass([x, *map(activations.relu, zs[:-1])], list(zs)), v, "relu")
+    return backward(weights, Pass([x, *map(relu, zs[:-1])], list(zs)), v, "relu")
 
 
 FACTOR = 100
@@ -158,7 +161,7 @@ def diagnose(slope: Tensor, weight: Tensor, factor: Tensor) -> str:
     On its way down a gradient is multiplied by the weights and then by the slopes, so its size should change by about
     ``weight * slope`` at each layer. The first of these that holds is the answer:
 
-    - ``derivative_wrong``: at some layer ``factor`` and ``weight * slope`` are more than twice apart;
+    - ``wrong_slopes``: at some layer ``factor`` and ``weight * slope`` are more than twice apart;
     - ``dead``: at some layer nothing is left, ``factor`` is 0;
     - ``exploding``: the product of all factors is more than FACTOR;
     - ``small_slopes``, ``small_weights``: the product is less than 1 / FACTOR, and the product of the slopes is
@@ -181,7 +184,7 @@ def diagnose(slope: Tensor, weight: Tensor, factor: Tensor) -> str:
                          f"{tuple(factor.shape)}; all must be (S,), S at least 1")
     expected, whole = weight * slope, factor.prod().item()
     if bool(((factor > 2 * expected) | (2 * factor < expected)).any()):
-        return "derivative_wrong"
+        return "wrong_slopes"
     if bool((factor == 0).any()):
         return "dead"
     if 1 / FACTOR <= whole <= FACTOR:
@@ -192,8 +195,8 @@ def diagnose(slope: Tensor, weight: Tensor, factor: Tensor) -> str:
 
 
 def _check(weights: Sequence[Tensor], biases: Sequence[Tensor], activation: str) -> None:
-    if activation not in activations.ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}; there are {', '.join(activations.ACTIVATIONS)}")
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}; there are {', '.join(ACTIVATIONS)}")
     if len(weights) != len(biases) or not weights:
         raise ValueError(f"{len(weights)} weights and {len(biases)} biases; there must be as many, and at least one")
 

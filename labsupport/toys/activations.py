@@ -138,7 +138,8 @@ def interval_table(name: str, rows: Mapping[str, Sequence[float]]) -> pd.DataFra
     return table.round(3).rename_axis(name)
 
 
-def as_printed(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> dict[int, Tensor]:
+def as_printed(weights: list[Tensor], x: Tensor, v: Tensor,
+               activation: str) -> dict[int, Tensor]:
     """The weight gradients that the slide's loop computes, word for word: {layer: gradient}.
 
     Args:
@@ -162,7 +163,8 @@ def as_printed(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> 
     return grads
 
 
-def mended(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> dict[int, Tensor]:
+def mended(weights: list[Tensor], x: Tensor, v: Tensor,
+           activation: str) -> dict[int, Tensor]:
     """The same loop from J down to 1, with each layer's gradient paired with the layer's input."""
     rule, depth = activations.ACTIVATIONS[activation], len(weights)
     xs, zs, grads = {0: x}, {}, {}

@@ -34,7 +34,7 @@ def test_the_printed_loop_does_not_run_where_layers_differ_in_width():
 
 def test_the_patients_have_the_illnesses_that_the_solution_names():
     names = {name: backprop.diagnose(*log) for name, log in toy.patients().items()}
-    assert names == {"A": "small_weights", "B": "healthy", "C": "small_slopes", "D": "derivative_wrong"}
+    assert names == {"A": "small_weights", "B": "healthy", "C": "small_slopes", "D": "wrong_slopes"}
 
 
 def test_a_descent_measures_the_gradients_that_the_backward_pass_makes():
