@@ -233,16 +233,23 @@ def update_by_shares(mean, logit, t):
 
 @st.composite
 def _logs(draw):
-    """A log that tells: some unit is let through in training, and no other implementation leaves the same one."""
-    batch, units = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3)
-    name, drop = one_of(draw, *LAYERS), one_of(draw, *_RATES)
-    h = tensor(draw, (batch, units), torch.float64, (*NONZERO, 0.0) if units > 1 else NONZERO)
-    u, other = (tensor(draw, (batch, units), torch.float64, _UNIFORM) for _ in range(2))
-    u[0, 0], other[0, 0] = max(_UNIFORM), min(_UNIFORM)  # kept by all in training; dropped if evaluation drops
-    trained = LAYERS[name](h, u, drop, True)
-    evaluated = LAYERS[name](h, other, drop, False)
-    assume(bool((trained != 0).any()) and reference.diagnose(h, trained, evaluated, drop) == name)
-    return {"h": h, "trained": trained, "evaluated": evaluated, "drop": drop}
+    """A log that tells: some unit is let through in training, and no other implementation leaves the same one.
+
+    The first unit of the first sample is kept by every layer in training, and dropped by one that drops in evaluation.
+    """
+    drop, name = one_of(draw, *_RATES), one_of(draw, *LAYERS, "one_mask", "swapped", "lecture")
+    shape = one_of(draw, (1, 1), (1, 2), (2, 2), (3, 2)) if name != "one_mask" else one_of(draw, (2, 2), (3, 2))
+    pairs = st.tuples(st.sampled_from((*NONZERO, 0.0)), st.sampled_from(_UNIFORM))
+    drawn = torch.tensor(draw(st.lists(pairs, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])))
+    h, u = drawn.double().reshape(*shape, 2).unbind(-1)
+    h[0, 0], u[0, 0] = h[0, 0] or 1.0, max(_UNIFORM)
+    if name == "one_mask":
+        h[:2, 1], u[0, 1] = h[0, 0], min(_UNIFORM)
+    other = u.flip(0, 1)
+    other[0, 0] = min(_UNIFORM)
+    trained, evaluated = LAYERS[name](h, u, drop, True), LAYERS[name](h, other, drop, False)
+    assume(reference.diagnose(h, trained, evaluated, drop) == name)
+    return {"h": h.contiguous(), "trained": trained, "evaluated": evaluated.clone(), "drop": drop}
 
 
 def evaluation_alone(h, trained, evaluated, drop):
