@@ -122,11 +122,11 @@ def test_a_cell_that_diverges_at_every_rate_keeps_the_smallest():
     assert toy.own_rates(result)[0].values["lr"] == 1.0
 
 
-def test_a_map_writes_its_numbers_and_never_where_there_is_none():
-    arms = toy.gain_map(recipe(), gains=[0.5, 1.0], depths=[2], rates=[0.1])
+def test_a_map_writes_its_numbers_and_why_there_is_none():
+    arms = toy.gain_map(recipe(), gains=[0.5, 1.0, 2.0], depths=[2], rates=[0.1])
     _, (ax,) = plots.figure()
-    toy.draw_map(ax, arms, {arms[0].name: math.inf, arms[1].name: 7.0}, "{:.0f}")
-    assert [text.get_text() for text in ax.texts] == ["never", "7"]
+    toy.draw_map(ax, arms, dict(zip([arm.name for arm in arms], (math.inf, 7.0, math.nan), strict=True)), "{:.0f}")
+    assert [text.get_text() for text in ax.texts] == ["never", "7", "div."]
 
 
 # -- patients --------------------------------------------------------------------------------------
