@@ -6,8 +6,9 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from labsupport import compare, plots, train
+from labsupport import compare, plots, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.models import MLP
 from labsupport.probes.signals import signals
@@ -25,11 +26,6 @@ SEEDS = (0, 1, 2)
 def closed():
     yield
     plots.plt.close("all")
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABSUPPORT_HOME", str(tmp_path))
 
 
 def recipe(**model):
@@ -180,6 +176,14 @@ def test_a_network_of_twins_computes_what_a_network_of_single_units_does():
     h = torch.tanh(8 * h * p["weight2"][0, 0, 0])
     expected = 8 * h[:, None] * p["weight3"][0, :, 0]
     torch.testing.assert_close(MLP((40, 8, 8, 10), "tanh").forward(p, {}, x)[0], expected)
+
+
+@pytest.mark.parametrize("outgoing", ["equal", "as_drawn", "random_output"])
+def test_twins_are_made_on_the_device(monkeypatch, outgoing):
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        params, _ = copies(outgoing=outgoing, noise=0.1).model.init([runtime.generator(0, "init")] * 2)
+        assert {p.device.type for p in params.values()} == {"cuda"}
 
 
 def test_unlikeness_is_drawn_a_panel_a_layer():
