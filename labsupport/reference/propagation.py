@@ -169,8 +169,8 @@ def predicted(sizes: Sequence[int], scheme: str, activation: str, *, gain: float
     Raises:
         ValueError: for an unknown scheme or activation, or fewer than two sizes.
 
-    Source: He et al. (2015) for ReLU; for any ρ the recursion of mean fields. It takes z for Gaussian and the backward
-    signal for independent of the forward one, which holds for wide layers.
+    Source: He et al. (2015) for ReLU; for any ρ the mean-field recursion of Schoenholz et al. (2017). It takes z for
+    Gaussian and the backward signal for independent of the forward one, which holds for wide layers.
     """
     if scheme not in VARIANCES or len(sizes) < 2:
         raise ValueError(f"scheme is {scheme!r} and sizes {tuple(sizes)}; there are {', '.join(VARIANCES)}, and at "

@@ -166,15 +166,15 @@ def own_rates(result: Result, metric: str = "train_loss") -> list[Arm]:
 
 
 def draw_map(ax: Axes, arms: Sequence[Arm], values: Mapping[str, float], form: str, **limits: float) -> None:
-    """A number for each depth and gain, written in its cell; "never" for inf."""
+    """A number for each depth and gain, written in its cell; "never" for inf, "div." for NaN."""
     table = pd.DataFrame([{"depth": a.values["depth"], "gain": a.values["gain"], "value": values[a.name]} for a in arms])
     cells = table.pivot(index="depth", columns="gain", values="value")
     grid = cells.to_numpy(dtype=float)
     image = ax.imshow(np.where(np.isfinite(grid), grid, np.nan), cmap="cividis", aspect="auto", origin="lower", **limits)
     for (row, column), value in np.ndenumerate(grid):
         light = not np.isfinite(value) or image.norm(value) > 0.55
-        ax.text(column, row, form.format(value) if np.isfinite(value) else "never", ha="center", va="center",
-                fontsize=8.5, color="#111111" if light else "white")
+        text = "never" if np.isinf(value) else "div." if np.isnan(value) else form.format(value)
+        ax.text(column, row, text, ha="center", va="center", fontsize=8.5, color="#111111" if light else "white")
     ax.set_xticks(range(grid.shape[1]), [f"{gain:.2g}" for gain in cells.columns])
     ax.set_yticks(range(grid.shape[0]), cells.index)
     ax.set(xlabel="gain on Kaiming's weights", ylabel="hidden layers")

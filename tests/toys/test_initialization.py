@@ -6,8 +6,9 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from labsupport import compare, plots, train
+from labsupport import compare, plots, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.models import MLP
 from labsupport.probes.signals import signals
@@ -25,11 +26,6 @@ SEEDS = (0, 1, 2)
 def closed():
     yield
     plots.plt.close("all")
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("LABSUPPORT_HOME", str(tmp_path))
 
 
 def recipe(**model):
@@ -122,11 +118,11 @@ def test_a_cell_that_diverges_at_every_rate_keeps_the_smallest():
     assert toy.own_rates(result)[0].values["lr"] == 1.0
 
 
-def test_a_map_writes_its_numbers_and_never_where_there_is_none():
-    arms = toy.gain_map(recipe(), gains=[0.5, 1.0], depths=[2], rates=[0.1])
+def test_a_map_writes_its_numbers_and_why_there_is_none():
+    arms = toy.gain_map(recipe(), gains=[0.5, 1.0, 2.0], depths=[2], rates=[0.1])
     _, (ax,) = plots.figure()
-    toy.draw_map(ax, arms, {arms[0].name: math.inf, arms[1].name: 7.0}, "{:.0f}")
-    assert [text.get_text() for text in ax.texts] == ["never", "7"]
+    toy.draw_map(ax, arms, dict(zip([arm.name for arm in arms], (math.inf, 7.0, math.nan), strict=True)), "{:.0f}")
+    assert [text.get_text() for text in ax.texts] == ["never", "7", "div."]
 
 
 # -- patients --------------------------------------------------------------------------------------
@@ -180,6 +176,14 @@ def test_a_network_of_twins_computes_what_a_network_of_single_units_does():
     h = torch.tanh(8 * h * p["weight2"][0, 0, 0])
     expected = 8 * h[:, None] * p["weight3"][0, :, 0]
     torch.testing.assert_close(MLP((40, 8, 8, 10), activation="tanh").forward(p, {}, x)[0], expected)
+
+
+@pytest.mark.parametrize("outgoing", ["equal", "as_drawn", "random_output"])
+def test_twins_are_made_on_the_device(monkeypatch, outgoing):
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        params, _ = copies(outgoing=outgoing, noise=0.1).model.init([runtime.generator(0, "init")] * 2)
+        assert {p.device.type for p in params.values()} == {"cuda"}
 
 
 def test_unlikeness_is_drawn_a_panel_a_layer():
