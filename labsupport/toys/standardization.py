@@ -57,8 +57,9 @@ def race(factor: float = 1000.0, constant: bool = True) -> pd.DataFrame:
         goal = {"lr": conditioning.best_rate(conditioning.curvatures(x, constant)), "factor": factor}
         minimum = torch.linalg.lstsq(a, TARGETS[:, None]).solution[:, 0]
         kappa = conditioning.condition_number(x, constant).item()
+        starts = directions[0] + directions[-1], -minimum
         rows[name] = (kappa, math.ceil(conditioning.steps_needed(kappa, factor)),
-                      conditioning.steps_taken(directions[0] + directions[-1], h, **goal), conditioning.steps_taken(-minimum, h, **goal))
+                      *(conditioning.steps_taken(start, h, **goal) for start in starts))
     return pd.DataFrame.from_dict(rows, "index", columns=["condition number", "predicted", "worst start", "from zero"])
 
 
@@ -173,7 +174,7 @@ def accuracies(rows: int = 100, *, drift: float = 0.0, share: float | None = Non
 
 
 def quiet_column(noise: float = 1e-4, jump: float = 0.1, *, rows: int = 100, splits: int = 40) -> pd.DataFrame:
-    """The same with one more column, a thermometer that reads 20 in training, up to ``noise``, and ``jump`` more in the test."""
+    """The same with one more column: a thermometer that reads 20 up to ``noise``, and ``jump`` more in the test part."""
     x, y = _tumours()
     parts = [_split(y, rows, 60, None, seed) for seed in range(splits)]
     train, test = (torch.stack(part) for part in zip(*parts, strict=True))
