@@ -55,7 +55,8 @@ def _logs(draw):
     # with one column the table's statistics are the column's: then there is nothing to tell apart
     apart = [reference.distance(a, b) for i, a in enumerate(pairs) for b in pairs[:i]]
     name = one_of(draw, *made)
-    assume(sum(gap < 1e-2 for gap in apart) == (1 if columns == 1 else 0) and not (columns == 1 and name == "one_for_the_table"))
+    assume(sum(gap < 1e-2 for gap in apart) == (columns == 1))
+    assume(columns > 1 or name != "one_for_the_table")
     return {"x_train": x_train, "x_test": x_test, "z_train": made[name][0], "z_test": made[name][1]}
 
 
@@ -123,6 +124,12 @@ def test_untouched(x_train, x_test):
     return reference.apply(x_train, reference.fit(x_train)), x_test
 
 
+def squeezed_between_0_and_1(x_train, x_test):
+    """You scaled to the range from 0 to 1. That is min-max scaling: one extreme sample decides. Use mean and deviation."""
+    low, high = x_train.amin(0), x_train.amax(0)
+    return (x_train - low) / (high - low), (x_test - low) / (high - low)
+
+
 def _by(statistics, *parts):
     return tuple(reference.apply(x, statistics) for x in parts)
 
@@ -145,6 +152,11 @@ def constant_forgotten(x):
 def of_the_design(x):
     """You took the ratio of the singular values of A. The curvatures are their squares: the Hessian is AᵀA/N."""
     return conditioning.condition_number(x).sqrt()
+
+
+def of_the_inputs(x):
+    """You took the condition number of x itself. Append the column of ones, then square: a curvature is a squared singular value."""
+    return torch.linalg.cond(x)
 
 
 def upside_down(x):
@@ -258,7 +270,7 @@ def _nearest(suspects, z_train, z_test):
 
 
 def training_part_alone(x_train, x_test, z_train, z_test):
-    """You looked at the training part alone. It is in order even where the test part was standardized by itself: compare both."""
+    """You looked at the training part alone. It is in order even where the test part went by its own statistics: compare both."""
     suspects = {name: (a, a) for name, (a, _) in reference.pipelines(x_train, x_test).items()}
     return _nearest(suspects, z_train, z_train)
 
@@ -270,7 +282,7 @@ def test_part_alone(x_train, x_test, z_train, z_test):
 
 
 def test_part_must_be_standard(x_train, x_test, z_train, z_test):
-    """You asked for mean 0 and deviation 1 in the test part too. A healthy pipeline does not give it that: it has other samples."""
+    """You asked for mean 0 and deviation 1 in the test part too. A healthy pipeline does not give it that."""
     found = reference.diagnose(x_train, x_test, z_train, z_test)
     return {"healthy": "statistics_of_all", "each_by_its_own": "healthy"}.get(found, found)
 
@@ -309,13 +321,13 @@ EXERCISES = (
         id="standardization.standardize", title="Standardize a training and a test part", points=2, section="Idea",
         reference=reference.standardize, inputs=_two_parts(), returns=("z_train", "z_test"),
         misconceptions=(*known("Idea", variance_for_std, one_for_the_table, row_by_row, divided_by_n_minus_one,
-                               scaled_before_centring, not_centred, not_scaled),
+                               scaled_before_centring, not_centred, not_scaled, squeezed_between_0_and_1),
                         *known("How it fails", each_by_its_own, statistics_of_all, statistics_from_test, test_untouched)),
         alternatives=(by_moments,)),
     Exercise(
         id="standardization.condition_number", title="The condition number of linear regression", points=2, section="Idea",
         reference=conditioning.condition_number, inputs=_tables(), returns=(),
-        misconceptions=known("Idea", constant_forgotten, of_the_design, upside_down, centred_first,
+        misconceptions=known("Idea", constant_forgotten, of_the_design, of_the_inputs, upside_down, centred_first,
                              read_off_the_diagonal, largest_alone, between_samples),
         alternatives=(by_eigenvalues, by_cond)),
     Exercise(

@@ -114,9 +114,10 @@ def steps_needed(kappa: float | Tensor, factor: float) -> float:
     """
     if not factor > 1:
         raise ValueError(f"factor is {factor}; it must be above 1")
-    left = contraction(float(kappa))
+    if contraction(float(kappa)) == 0:
+        return 1.0
     # log1p keeps the digits that (κ+1)/(κ-1) loses at a large κ, where it is nearly 1
-    return max(1.0, math.log(factor) / math.log1p(2 / (float(kappa) - 1))) if left > 0 else 1.0
+    return max(1.0, math.log(factor) / math.log1p(2 / (float(kappa) - 1)))
 
 
 def gradient_step(w: Tensor, h: Tensor, b: Tensor, *, lr: float | Tensor) -> Tensor:
@@ -168,8 +169,8 @@ def steps_taken(error: Tensor, h: Tensor, *, lr: float | Tensor, factor: float) 
     """
     limit = 2 / torch.linalg.eigvalsh(h)[-1]
     if not (factor > 1 and 0 < lr < limit):
-        raise ValueError(f"factor is {factor} and lr {float(lr):g}; the factor must be above 1, the rate above 0 and "
-                         f"below {limit.item():g}, or the distance does not shrink")
+        raise ValueError(f"factor is {factor} and lr {float(lr):g}; the distance shrinks "
+                         f"for factors above 1, at rates above 0 and below {limit.item():g}")
     goal = error.norm() / factor
     powers = [torch.eye(len(error), dtype=error.dtype, device=error.device) - lr * h]
     while (powers[-1] @ error).norm() > goal and len(powers) < 62:

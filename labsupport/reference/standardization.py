@@ -39,12 +39,13 @@ def fit(x: Tensor, *, correction: int = 0) -> Statistics:
     """
     require_samples(x)
     if correction not in (0, 1):
-        raise ValueError(f"correction is {correction}; it must be 0 (divide by N) or 1 (divide by N - 1)")
+        raise ValueError(f"correction is {correction}; it must be 0 or 1, for N or N - 1")
     flat = constant_columns(x)
     if bool(flat.any()):
-        where = flat.nonzero()[0].tolist()
-        raise ValueError(f"column {where[0] if len(where) == 1 else tuple(where)} is {x[0][tuple(where)].item():g} in "
-                         f"every one of {len(x)} samples: its variance is zero; leave it out")
+        where = tuple(flat.nonzero()[0].tolist())
+        name = where[0] if len(where) == 1 else where
+        raise ValueError(f"column {name} is {x[0][where].item():g} in every one of {len(x)} "
+                         "samples: its variance is zero; leave it out")
     var, mean = torch.var_mean(x, 0, correction=correction)
     return Statistics(mean, var.sqrt())
 
@@ -65,7 +66,8 @@ def apply(x: Tensor, statistics: Statistics) -> Tensor:
         ValueError: if the columns are not those of the statistics.
     """
     if x.shape[1:] != statistics.mean.shape:
-        raise ValueError(f"x has columns {tuple(x.shape[1:])}, the statistics {tuple(statistics.mean.shape)}")
+        raise ValueError(f"x has columns {tuple(x.shape[1:])}, "
+                         f"the statistics {tuple(statistics.mean.shape)}")
     return (x - statistics.mean) / statistics.std
 
 

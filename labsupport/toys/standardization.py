@@ -1,6 +1,8 @@
 """The slide's table and the bowls it makes; a table of tumours that is standardized rightly, wrongly, or not at all."""
 
 import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport import compare, datasets, plots
+from labsupport import compare, datasets, plots, runtime, train
+from labsupport.contracts import Recipe, Split
 from labsupport.reference import conditioning
 from labsupport.reference import standardization as sd
 
 TABLE = torch.tensor([[114.8, 0.00323], [338.1, 0.00183], [98.8, 0.00279]], dtype=torch.float64)
 """The three rows that the slide prints: two inputs."""
 TARGETS = torch.tensor([5.1, 3.2, 4.1], dtype=torch.float64)
+CHOOSING = range(100, 110)
+"""Seeds from which a learning rate is chosen, and no more."""
 CORRELATION = 0.5
 """Of the explorer's two columns."""
 START = 1.2
@@ -25,12 +30,18 @@ SHOWN = 40
 """Steps that the explorer draws."""
 
 
-def preparations(x: Tensor) -> dict[str, Tensor]:
-    """What can be done to the columns of a table before training."""
+def ways(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """What can be done to the columns of a table before training, by the statistics of the samples x."""
     mean, std = sd.fit(x)
     _, scales, directions = torch.linalg.svd(x - mean, full_matrices=False)
-    return {"as printed": x, "centred": x - mean, "scaled": x / std, "standardized": (x - mean) / std,
-            "whitened": (x - mean) @ directions.T / scales * math.sqrt(len(x))}
+    return {"as printed": lambda z: z, "centred": lambda z: z - mean, "scaled": lambda z: z / std,
+            "standardized": lambda z: (z - mean) / std,
+            "whitened": lambda z: (z - mean) @ directions.T / scales * math.sqrt(len(x))}
+
+
+def preparations(x: Tensor) -> dict[str, Tensor]:
+    """The table after each of these."""
+    return {name: prepare(x) for name, prepare in ways(x).items()}
 
 
 def race(factor: float = 1000.0, constant: bool = True) -> pd.DataFrame:
@@ -46,8 +57,9 @@ def race(factor: float = 1000.0, constant: bool = True) -> pd.DataFrame:
         goal = {"lr": conditioning.best_rate(conditioning.curvatures(x, constant)), "factor": factor}
         minimum = torch.linalg.lstsq(a, TARGETS[:, None]).solution[:, 0]
         kappa = conditioning.condition_number(x, constant).item()
+        starts = directions[0] + directions[-1], -minimum
         rows[name] = (kappa, math.ceil(conditioning.steps_needed(kappa, factor)),
-                      conditioning.steps_taken(directions[0] + directions[-1], h, **goal), conditioning.steps_taken(-minimum, h, **goal))
+                      *(conditioning.steps_taken(start, h, **goal) for start in starts))
     return pd.DataFrame.from_dict(rows, "index", columns=["condition number", "predicted", "worst start", "from zero"])
 
 
@@ -72,6 +84,28 @@ def conditions(data: str, rows: int, draws: int = 20) -> pd.DataFrame:
     picks = [torch.randperm(len(pool), generator=torch.Generator().manual_seed(draw))[:rows] for draw in range(draws)]
     return pd.DataFrame([{name: conditioning.condition_number(x).log10().item()
                           for name, x in preparations(pool[pick.to(pool.device)]).items()} for pick in picks])
+
+
+def test_losses(recipe: Recipe, rates: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
+    """Test loss of a network on inputs prepared in each way: one row a seed, one column a way.
+
+    The rate is chosen for each way by the validation loss, from ten seeds of their own.
+    """
+    split, found = train.load(recipe), {}
+    recipes = [replace(recipe, rule=replace(recipe.rule, lr=lr)) for lr in rates]
+    for name, prepare in ways(split.x_train.double()).items():
+        parts = {part: prepare(getattr(split, part).double()).float() for part in ("x_train", "x_valid", "x_test")}
+        made = replace(split, **parts)
+        tried = _measured([r for r in recipes for _ in CHOOSING], [*CHOOSING] * len(rates), made)["valid_loss"]
+        best = recipes[tried.view(len(rates), -1).mean(1).nan_to_num(math.inf).argmin()]
+        found[name] = _measured([best] * len(seeds), seeds, made)["test_loss"].cpu().numpy()
+    return pd.DataFrame(found, index=seeds)
+
+
+def _measured(recipes: Sequence[Recipe], seeds: Sequence[int], split: Split) -> dict[str, Tensor]:
+    with runtime.one_thread():
+        *_, last = train.walk(recipes, seeds, split)
+    return train.measure(recipes[0].model, last.params, last.buffers, split)
 
 
 # -- the explorer ----------------------------------------------------------------------------------
@@ -140,7 +174,7 @@ def accuracies(rows: int = 100, *, drift: float = 0.0, share: float | None = Non
 
 
 def quiet_column(noise: float = 1e-4, jump: float = 0.1, *, rows: int = 100, splits: int = 40) -> pd.DataFrame:
-    """The same with one more column, a thermometer that reads 20 in training, up to ``noise``, and ``jump`` more in the test."""
+    """The same with one more column: a thermometer that reads 20 up to ``noise``, and ``jump`` more in the test part."""
     x, y = _tumours()
     parts = [_split(y, rows, 60, None, seed) for seed in range(splits)]
     train, test = (torch.stack(part) for part in zip(*parts, strict=True))

@@ -177,8 +177,8 @@ def test_from_the_worst_start_the_prediction_is_exact_and_from_any_other_it_is_a
     (lambda: c.steps_needed(10.0, 1.0), "factor is 1.0; it must be above 1"),
     (lambda: c.descend(torch.ones(1), torch.eye(1), torch.ones(1), lr=-0.1, steps=2), "lr is -0.1 and steps 2"),
     (lambda: c.descend(torch.ones(1), torch.eye(1), torch.ones(1), lr=0.1, steps=-2), "lr is 0.1 and steps -2"),
-    (lambda: c.steps_taken(torch.ones(1), torch.eye(1), lr=2.0, factor=10), "lr 2; .* below 2, or the distance"),
-    (lambda: c.steps_taken(torch.ones(1), torch.eye(1), lr=0.0, factor=10), "lr 0; .* the rate above 0"),
+    (lambda: c.steps_taken(torch.ones(1), torch.eye(1), lr=2.0, factor=10), "lr 2; .* at rates above 0 and below 2"),
+    (lambda: c.steps_taken(torch.ones(1), torch.eye(1), lr=0.0, factor=10), "lr 0; .* at rates above 0"),
     (lambda: c.steps_taken(torch.ones(1), torch.eye(1), lr=1.0, factor=0.5), "factor is 0.5"),
 ])
 def test_bad_input_is_named(call, words):

@@ -77,7 +77,7 @@ def test_a_column_is_constant_up_to_the_noise_that_is_allowed():
     (lambda: sd.fit(torch.ones(3, 2, dtype=torch.int64)), "dtype torch.int64; standardized inputs are no integers"),
     (lambda: sd.fit(torch.tensor([[1.0, 7.0], [2.0, 7.0]])), "column 1 is 7 in every one of 2 samples"),
     (lambda: sd.fit(torch.ones(1, 2)), "column 0 is 1 in every one of 1 samples"),
-    (lambda: sd.fit(table(), correction=2), r"correction is 2; it must be 0 .* or 1"),
+    (lambda: sd.fit(table(), correction=2), "correction is 2; it must be 0 or 1"),
     (lambda: sd.apply(table(columns=2), sd.fit(table())), r"x has columns \(2,\), the statistics \(3,\)"),
     (lambda: sd.constant_columns(table(), tiny=-1.0), "tiny is -1.0; it must be >= 0"),
     (lambda: sd.constant_columns(torch.ones(0, 2)), "there is no sample"),

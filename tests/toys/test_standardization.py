@@ -1,11 +1,16 @@
 """The chapter's small worlds: the slide's table, the explorer's bowls, and tumours standardized in several ways."""
 
+from dataclasses import replace
+
 import matplotlib
 import pytest
 import torch
 
-from labsupport import plots
+from labsupport import plots, train
+from labsupport.contracts import Recipe
+from labsupport.models import MLP
 from labsupport.reference import standardization as sd
+from labsupport.rules import SGD
 from labsupport.toys import standardization as toy
 
 matplotlib.use("agg")
@@ -56,6 +61,21 @@ def test_conditions_are_drawn_anew_and_the_same_every_time():
     found = toy.conditions("wine", rows=60, draws=3)
     assert found.shape == (3, 5) and found["standardized"].nunique() == 3
     assert found.equals(toy.conditions("wine", rows=60, draws=3))
+
+
+def test_networks_learn_from_inputs_prepared_in_each_way_and_the_same_every_time():
+    recipe = Recipe(MLP((13, 4, 3)), SGD(), "wine", train_size=60, valid_size=42, epochs=3, batch_size=20)
+    found = toy.test_losses(recipe, [1e-4, 0.1], range(3))
+    assert list(found) == list(toy.ways(toy.TABLE)) and found.shape == (3, 5)
+    assert found.notna().all(axis=None) and found.equals(toy.test_losses(recipe, [1e-4, 0.1], range(3)))
+
+
+def test_the_standardized_way_is_the_standardized_recipe():
+    recipe = Recipe(MLP((13, 4, 3)), SGD(), "wine", train_size=60, valid_size=42, epochs=3, batch_size=20)
+    ours = toy.test_losses(recipe, [0.1], range(3))["standardized"]
+    trained = train.train([replace(recipe, standardize=True, rule=SGD(lr=0.1))] * 3, range(3))
+    theirs = [values for _, metric, values in trained.metrics if metric == "test_loss"][-1]
+    torch.testing.assert_close(torch.tensor(ours.to_numpy()).double(), theirs.cpu(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_drift_is_invisible_to_a_part_standardized_by_itself_and_to_nothing_else():
