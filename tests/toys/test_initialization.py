@@ -33,7 +33,7 @@ def recipe(**model):
 
 
 def copies(sizes=(40, 8, 8, 10), **changes):
-    model = twins.Twins(sizes, "tanh", initializer="equal_rows", **{"bias": "zero", **changes})
+    model = twins.Twins(sizes, activation="tanh", initializer="equal_rows", **{"bias": "zero", **changes})
     return Recipe(model, SGD(lr=0.1), train_size=100, epochs=20, dtype="float64")
 
 
