@@ -22,7 +22,7 @@ everything = where()
 
 
 def final(result: Result, metric: str) -> pd.DataFrame:
-    """The last measurement of a metric: one row a seed, one column an arm; NaN where a run diverged.
+    """The last measurement of a metric: one row a seed, one column an arm that has it; NaN where a run diverged.
 
     Raises:
         ValueError: if the metric was not measured.
@@ -31,7 +31,8 @@ def final(result: Result, metric: str) -> pd.DataFrame:
     if rows.empty:
         raise ValueError(f"no metric {metric!r}; measured were {', '.join(result.table['metric'].unique())}")
     rows = rows[rows["epoch"] == rows.groupby("arm")["epoch"].transform("max")]
-    return rows.pivot(index="seed", columns="arm", values="value")[[arm.name for arm in result.arms]]
+    table = rows.pivot(index="seed", columns="arm", values="value")
+    return table[[arm.name for arm in result.arms if arm.name in table]]
 
 
 def interval(values: Sequence[float], unit: str = "") -> Interval:

@@ -103,3 +103,12 @@ def test_a_level_is_reached_at_the_first_measured_epoch_that_is_there():
         compare.reached(measured, "train_loss")
     with pytest.raises(ValueError, match="no metric 'loss'"):
         compare.reached(measured, "loss", below=1)
+
+
+def test_an_arm_without_the_metric_is_left_out():
+    """Networks of other depths have other metrics: the third layer of a network of two is measured nowhere."""
+    both = result({"deep": A, "flat": B})
+    deep = both.table[both.table["arm"] == "deep"].assign(metric="forward3")
+    measured = Result(pd.concat([both.table, deep]), both.diverged, both.arms, both.seeds, 0.0)
+    assert list(compare.final(measured, "forward3")) == ["deep"]
+    assert list(compare.final(measured, "test_accuracy")) == ["deep", "flat"]

@@ -108,8 +108,9 @@ def smallest_failure(exercise: Exercise, function: Callable, clock: Clock,
     best = _search(exercise, hunt.fails, _SEARCHED, seed=0)
     if hunt.fatal:
         return hunt.fatal
-    exact = [f for f in hunt.failures if f.inputs is best]
-    return exact[0] if exact else min(hunt.failures, key=_size, default=None)
+    found = [f for f in hunt.failures if f.inputs is best]
+    smallest = min(hunt.failures, key=_size, default=None)  # of the battery, where the search ran out of time
+    return found[0] if found and _size(found[0])[0] <= _size(smallest)[0] else smallest
 
 
 class _Hunt:
