@@ -24,14 +24,14 @@ class Twins(MLP):
         outgoing: how the matrices behind the first are filled. "equal": one number for each matrix, so that what
             leaves the units of a layer is equal, too; "as_drawn": by the initializer; "random_output": as "equal",
             but the last one by ``kaiming_normal``.
-        noise: standard deviation of what is added to every weight, relative to the root mean square of its matrix.
+        perturbation: standard deviation of what is added to every weight, relative to the root mean square of its matrix.
     """
 
     outgoing: str = "equal"
-    noise: float = 0.0
+    perturbation: float = 0.0
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As an MLP, then the matrices behind the first, then the noise."""
+        """As an MLP, then the matrices behind the first, then the perturbation."""
         params, buffers = super().init(rngs)
         for i in range(1, self.depth + 1):
             w = params[f"weight{i}"]
@@ -41,7 +41,7 @@ class Twins(MLP):
                 w.copy_(w.mean(2, keepdim=True).expand_as(w))
             drawn = torch.stack([torch.empty(w.shape[1:]).normal_(generator=rng) for rng in rngs]).to(w.device)
             size = w.square().mean((1, 2), keepdim=True).sqrt()
-            w += torch.as_tensor(self.noise, dtype=w.dtype, device=w.device).reshape(-1, 1, 1) * size * drawn
+            w += torch.as_tensor(self.perturbation, dtype=w.dtype, device=w.device).reshape(-1, 1, 1) * size * drawn
         return params, buffers
 
 

@@ -156,12 +156,12 @@ def test_what_parts_the_units_of_which_layer(change, parted):
 
 
 def test_noise_makes_units_as_unlike_as_it_is_large():
-    start = twins.unlikeness(copies(noise=1e-3), SEEDS, steps=1)[0]
+    start = twins.unlikeness(copies(perturbation=1e-3), SEEDS, steps=1)[0]
     assert start.flatten().tolist() == pytest.approx([1e-3] * 6, rel=0.3)
 
 
 def test_twins_that_differ_in_noise_train_in_one_stack_as_they_do_alone():
-    both = [copies(noise=0.0), copies(noise=1e-3)]
+    both = [copies(perturbation=0.0), copies(perturbation=1e-3)]
     together = list(train.walk(both, [5, 5]))[-1].params.flat
     for row, one in zip(together, both, strict=True):
         torch.testing.assert_close(row, list(train.walk([one], [5]))[-1].params.flat[0], rtol=1e-10, atol=1e-12)
@@ -182,7 +182,7 @@ def test_a_network_of_twins_computes_what_a_network_of_single_units_does():
 def test_twins_are_made_on_the_device(monkeypatch, outgoing):
     monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
     with FakeTensorMode(allow_non_fake_inputs=False):
-        params, _ = copies(outgoing=outgoing, noise=0.1).model.init([runtime.generator(0, "init")] * 2)
+        params, _ = copies(outgoing=outgoing, perturbation=0.1).model.init([runtime.generator(0, "init")] * 2)
         assert {p.device.type for p in params.values()} == {"cuda"}
 
 
