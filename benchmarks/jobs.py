@@ -6,11 +6,13 @@ A new job is one more entry in JOBS.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
+import torch
 from torch import nn
 
 from labsupport.contracts import Recipe
-from labsupport.models import MLP
+from labsupport.models import CNN, MLP
 from labsupport.rules import SGD
 
 Product = tuple[int, int, int]
@@ -47,7 +49,42 @@ def mlp_products(recipe: Recipe) -> list[Product]:
     return products
 
 
+def cnn1d_module() -> nn.Sequential:
+    """The 1-d convolutional network of the book on signals of 40 samples."""
+    layers = [nn.Unflatten(1, (1, 40))]
+    for fan_in, fan_out in ((1, 25), (25, 25), (25, 25)):
+        layers += [nn.Conv1d(fan_in, fan_out, 3, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(125, 10))
+
+
+def cnn2d_module() -> nn.Sequential:
+    """A 2-d convolutional network of the book on images of 28 x 28."""
+    layers = []
+    for fan_in, fan_out in ((1, 8), (8, 16), (16, 16)):
+        layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(256, 10))
+
+
+def cnn_products(recipe: Recipe) -> list[Product]:
+    """Each convolution as the product of its windows, laid side by side, with its filters; then the linear layer."""
+    sides = torch.tensor(recipe.model.shape[-2:] if len(recipe.model.shape) == 3 else recipe.model.shape)
+    products = []
+    for layer, shape in enumerate(recipe.model.shapes):
+        sides = (sides + 1) // 2
+        convolution = layer < recipe.model.depth - 1
+        rows = recipe.batch_size * (int(sides.prod()) if convolution else 1)
+        fan_in, fan_out = prod(shape[1:]), shape[0]
+        products += [(rows, fan_in, fan_out), (fan_out, rows, fan_in)]
+        if layer:
+            products.append((rows, fan_out, fan_in))
+    return products
+
+
 JOBS: dict[str, Job] = {
     "mlp": Job(Recipe(MLP((40, 100, 100, 10)), SGD(lr=0.05, momentum=0.9), data="mnist1d", epochs=5, batch_size=100,
                       measure_every=0), mlp_module, mlp_products),
+    "cnn1d": Job(Recipe(CNN(shape=(40,), channels=(25, 25, 25)), SGD(lr=0.05, momentum=0.9), data="mnist1d", epochs=2,
+                        batch_size=100, measure_every=0), cnn1d_module, cnn_products),
+    "cnn2d": Job(Recipe(CNN(shape=(1, 28, 28), channels=(8, 16, 16)), SGD(lr=0.05, momentum=0.9), data="mnist5k",
+                        epochs=1, batch_size=100, measure_every=0), cnn2d_module, cnn_products, tolerance=0.06),
 }
