@@ -10,7 +10,7 @@ from labsupport.grading.inputs import DTYPES, one_of, tensor
 from labsupport.reference import weight_norm as reference
 
 _ROWS = {1: ((1.0,), (2.0,), (-1.0,), (0.5,), (-3.0,)),
-         2: ((1.0, 0.0), (3.0, 4.0), (0.0, -2.0), (-6.0, 8.0), (4.0, 3.0)),
+         2: ((3.0, 4.0), (1.0, 0.0), (0.0, -2.0), (-6.0, 8.0), (4.0, 3.0)),
          3: ((1.0, 2.0, 2.0), (0.0, 3.0, -4.0), (2.0, -1.0, 2.0), (2.0, 0.0, 0.0))}
 """Directions by their number of inputs; each has a norm that one can take on paper."""
 _LENGTHS = (1.0, 10.0, 2.0, -1.0, 0.5, 5.0, -3.0)
