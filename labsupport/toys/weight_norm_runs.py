@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import pandas as pd
 import torch
@@ -74,15 +73,21 @@ def _norms(params: Stack) -> Tensor:
 
 def norm_errors(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
     """How far each v's norm after a step of plain SGD is from Pythagoras' prediction, relatively: (T, R, U)."""
-    errors = []
+    split, errors = train.load(recipe), []
+    walk = train.walk([recipe] * len(seeds), seeds, split)
     with runtime.one_thread():
-        for (_, before, batch), (_, after, _) in pairwise(landscape.steps_with_batches(recipe, seeds)):
+        before = _copy(next(walk).params)
+        for (_, batch), step in zip(train.batches(recipe, seeds, split), walk, strict=True):
             _, gradient = landscape.loss_and_gradient(recipe.model, before, {}, batch)
             predicted = [[wn.norm_after_step(before[name][run], gradient[name][run], recipe.rule.lr)
                           for name in weights(before)] for run in range(len(seeds))]
-            found = _norms(after)
-            errors.append((torch.stack([torch.cat(rows) for rows in predicted]) - found).abs() / found)
+            before = _copy(step.params)
+            errors.append((torch.stack([torch.cat(rows) for rows in predicted]) / _norms(before) - 1).abs())
     return torch.stack(errors)
+
+
+def _copy(params: Stack) -> Stack:
+    return Stack(params.flat.clone(), params.shapes)
 
 
 def falls(norms: Tensor) -> Tensor:
