@@ -60,7 +60,7 @@ def plane(lr: float, start: float = 1.0) -> Figure:
     right.plot(norm, label="norm of v", **{**plots.look(0), "marker": None}, lw=2)
     right.plot(wn.effective_rate(found.v, found.g, lr), label="rate that the direction feels",
                **{**plots.look(1), "marker": None}, lw=2)
-    right.set(yscale="log", ylim=(1e-4, 1e4), xlabel="step")
+    right.set(yscale="log", ylim=(1e-4, 1e3), xlabel="step")
     right.legend(loc="upper right", fontsize=8.5)
     right.set_title(f"norm of v from {norm[0]:.2g} to {norm[-1]:.3g}")
     return fig
