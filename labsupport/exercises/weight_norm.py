@@ -141,6 +141,12 @@ def projected_onto(dw, v, g):
     return (g / v.norm(dim=1))[:, None] * dw - along, dg
 
 
+def scale_squared(dw, v, g):
+    """You put g/‖v‖² in front. One norm is enough there: g/‖v‖. The square belongs to the projection."""
+    dv, dg = reference.gradients(dw, v, g)
+    return dv / v.norm(dim=1, keepdim=True), dg
+
+
 def length_first(dw, v, g):
     """You returned (dg, dv). The order asked for is (dv, dg)."""
     return reference.gradients(dw, v, g)[::-1]
@@ -321,7 +327,8 @@ EXERCISES = (
         id="weight_norm.gradients", title="The gradients in direction and length", points=3, section="Idea",
         reference=reference.gradients, inputs=_backward_inputs(), returns=("dv", "dg"),
         misconceptions=known("Idea", not_projected, scale_left_out, length_not_divided, matrix_norm_differentiated,
-                             projected_with_long_v, projected_divided_once, projected_onto, length_first, length_from_w),
+                             projected_with_long_v, projected_divided_once, projected_onto, scale_squared, length_first,
+                             length_from_w),
         alternatives=(gradients_by_autograd, gradients_by_matrices)),
     Exercise(
         id="weight_norm.data_dependent_init", title="A first length and bias from a batch", points=2, section="Idea",
