@@ -39,6 +39,7 @@ def _drawn(net: MLP, seeds: Sequence[int]) -> tuple[Stack, dict[str, Tensor]]:
     return Stack.of(params), {name: b.double() for name, b in buffers.items()}
 
 
+@runtime.one_thread()
 def gradient_errors(seeds: Sequence[int]) -> Tensor:
     """How far the reference's gradients are from autograd's through a whole network, relative to their norm: (R,).
 
@@ -95,6 +96,7 @@ def falls(norms: Tensor) -> Tensor:
     return (norms[1:] < norms[:-1] * (1 - ROUNDING)).double().mean((0, 2))
 
 
+@runtime.one_thread()
 def company(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
     """How much a sample's logits depend on another sample's input, in train mode: (R,).
 
@@ -112,6 +114,7 @@ def company(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
     return by_sample.masked_fill(own, 0).amax((0, 2)) / by_sample.masked_fill(~own, 0).amax((0, 2))
 
 
+@runtime.one_thread()
 def alone(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
     """How far the first two samples' logits move when the rest of the batch is sent away, relatively: (R,)."""
     _, batch = _batch(seeds, size)
@@ -136,6 +139,7 @@ class Stretched(MLP):
         return params, buffers
 
 
+@runtime.one_thread()
 def stretched(recipe: Recipe, stretches: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
     """Train from directions of several lengths: stretch, seed, training accuracy, and the mean norm of v at the end."""
     rows = []
