@@ -46,13 +46,13 @@ def company(batch_size: int, batch: int) -> Figure:
 
 
 def two_maps(result: Result, metric: str, epoch: int) -> Figure:
-    """A metric over learning rate and gain without and with batch norm, at one of the measured epochs."""
+    """An accuracy over learning rate and gain without and with batch norm, at one of the measured epochs."""
     at = result.table[result.table["epoch"] == epoch]
     moment = Result(at, result.diverged, result.arms, result.seeds, result.seconds)
     fig, axes = plots.figure(2, width=8.6, height=3.2)
     for ax, norm in zip(axes, ("none", "batch"), strict=True):
         cells = compare.cells(moment, metric, "gain", "lr", compare.where(f"{norm}, "))
-        plots.heatmap(ax, cells, low=0.0 if "accuracy" in metric else None, high=1.0 if metric == "train_accuracy" else 0.6)
+        plots.heatmap(ax, cells, low=0.1, high=0.8 if metric == "train_accuracy" else 0.5)
         best = cells.to_numpy().max()
         ax.set_title(f"{'batch norm' if norm == 'batch' else 'no norm'}, epoch {epoch}: best {plots.words(metric)} {best:.2f}")
     return fig

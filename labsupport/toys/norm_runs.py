@@ -66,15 +66,15 @@ def _sides(params: Stack, batch: Batch, depth: int, layer: int) -> list[tuple[fl
 def _gradients(params: Stack, batch: Batch, depth: int, layer: int, without: int = 0) -> tuple[Tensor, ...]:
     """A layer's inputs y and outputs z of batch norm and the loss's gradients in them, every unit of every run a channel."""
     with torch.enable_grad():
-        h = batch.x
+        h, pairs = batch.x, []
         for i in range(1, depth):
             y = torch.baddbmm(params[f"bias{i}"][:, None], h, params[f"weight{i}"].mT).requires_grad_()
             sigma = y.std(1, correction=0, keepdim=True)
             hat = (y - y.mean(1, keepdim=True)) / sigma
             z = y if i == without else params[f"scale{i}"][:, None] * hat + params[f"shift{i}"][:, None]
-            kept = (y, z) if i == layer else kept if i > layer else ()
+            pairs.append((y, z))
             h = z.relu()
         logits = torch.baddbmm(params[f"bias{depth}"][:, None], h, params[f"weight{depth}"].mT)
         loss = F.cross_entropy(logits.flatten(0, 1), batch.y.flatten(), reduction="sum") / batch.y.shape[1]
-        gradients = torch.autograd.grad(loss, kept)
-    return tuple(part.detach().transpose(0, 1).flatten(1) for part in (*kept, *gradients))
+        gradients = torch.autograd.grad(loss, pairs[layer - 1])
+    return tuple(part.detach().transpose(0, 1).flatten(1) for part in (*pairs[layer - 1], *gradients))
