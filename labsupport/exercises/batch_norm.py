@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, NONZERO, POSITIVE, VALUES, one_of, tensor
 from labsupport.reference import batch_norm as reference
+from labsupport.reference import batch_norm_faults as faults
 
 _EPS = (1e-5, 1.0, 0.25)
 
@@ -240,7 +241,7 @@ def _logs(draw):
     x = tensor(draw, (one_of(draw, 2, 3), 1), torch.float64, VALUES)
     momentum = one_of(draw, 0.25, 0.1, 0.4)
     assume(bool((batches.std(1) > 0).all()) and x.std() > 0)
-    outputs = reference.suspects(batches, x, momentum)
+    outputs = faults.suspects(batches, x, momentum)
     assume(all((a - b).abs().max() > 0.02 for a, b in itertools.combinations(outputs.values(), 2)))
     return {"batches": batches, "x": x, "out": outputs[one_of(draw, *outputs)], "momentum": momentum}
 
@@ -251,7 +252,7 @@ def _by(x, mean, var):
 
 def momentum_believed_old(batches, x, out, momentum):
     """You gave the old statistics the share `momentum`. It is the weight of the new batch; the other way is the fault."""
-    return reference.closest(out, reference.suspects(batches, x, 1 - momentum))
+    return faults.closest(out, faults.suspects(batches, x, 1 - momentum))
 
 
 def judged_by_the_mean(batches, x, out, momentum):
@@ -262,7 +263,7 @@ def judged_by_the_mean(batches, x, out, momentum):
 def last_batch_alone(batches, x, out, momentum):
     """You took the last batch for the running statistics. They hold all batches, and what they started from."""
     last = batches[-1]
-    return reference.closest(out, reference.suspects(batches, x, momentum) | {
+    return faults.closest(out, faults.suspects(batches, x, momentum) | {
         "healthy": _by(x, last.mean(0), last.var(0)), "biased_kept": _by(x, last.mean(0), last.var(0, correction=0))})
 
 
@@ -271,33 +272,33 @@ def start_forgotten(batches, x, out, momentum):
     mean, var = batches[0].mean(0), batches[0].var(0)
     for batch in batches[1:]:
         mean, var = reference.running_step(mean, var, batch, momentum=momentum)
-    return reference.closest(out, reference.suspects(batches, x, momentum) | {"healthy": _by(x, mean, var)})
+    return faults.closest(out, faults.suspects(batches, x, momentum) | {"healthy": _by(x, mean, var)})
 
 
 def biased_believed(batches, x, out, momentum):
     """You expected the biased variance in the running statistics. A healthy layer keeps the unbiased: times m/(m-1)."""
-    outputs = reference.suspects(batches, x, momentum)
+    outputs = faults.suspects(batches, x, momentum)
     outputs["healthy"], outputs["biased_kept"] = outputs["biased_kept"], outputs["healthy"]
-    return reference.closest(out, outputs)
+    return faults.closest(out, outputs)
 
 
 def deviation_believed(batches, x, out, momentum):
     """You expected the slide's average of σ. A healthy layer averages the variance; averaging σ is one of the faults."""
-    outputs = reference.suspects(batches, x, momentum)
+    outputs = faults.suspects(batches, x, momentum)
     outputs["healthy"], outputs["deviation_averaged"] = outputs["deviation_averaged"], outputs["healthy"]
-    return reference.closest(out, outputs)
+    return faults.closest(out, outputs)
 
 
 def company_not_thought_of(batches, x, out, momentum):
     """You never suspected that the test batch was normalized by itself. Forgetting eval() is the commonest fault of all."""
-    outputs = reference.suspects(batches, x, momentum)
+    outputs = faults.suspects(batches, x, momentum)
     outputs.pop("train_mode")
-    return reference.closest(out, outputs)
+    return faults.closest(out, outputs)
 
 
 def diagnose_by_recovered_statistics(batches, x, out, momentum):
     """Solve out = (x - mean) / root for mean and root, and see whose they are."""
-    outputs = reference.suspects(batches, x, momentum)
+    outputs = faults.suspects(batches, x, momentum)
     slopes = {name: _line(x, y) for name, y in outputs.items()}
     found = _line(x, out)
     return min(slopes, key=lambda name: (slopes[name] - found).square().sum().item())
@@ -334,7 +335,7 @@ EXERCISES = (
         alternatives=(running_by_torch, running_by_lerp)),
     Exercise(
         id="batch_norm.diagnose", title="Diagnose a layer", points=3, section="How it fails",
-        reference=reference.diagnose, inputs=_logs(),
+        reference=faults.diagnose, inputs=_logs(),
         misconceptions=known("How it fails", momentum_believed_old, judged_by_the_mean, last_batch_alone, start_forgotten,
                              biased_believed, deviation_believed, company_not_thought_of),
         alternatives=(diagnose_by_recovered_statistics,)),

@@ -12,8 +12,10 @@ from torch import Tensor
 from labsupport import compare, datasets, plots
 from labsupport.contracts import Result
 from labsupport.reference import batch_norm as bn
+from labsupport.reference import batch_norm_faults as faults
 
-PLACES = np.linspace(-2.6, 2.6, 40)
+OURS = 1.9
+"""What the unit makes of our signal: half a deviation above its mean."""
 
 
 def unit() -> Tensor:
@@ -30,18 +32,18 @@ def company(batch_size: int, batch: int) -> Figure:
         batch: which of the batches, from 1.
     """
     z, rng = unit(), torch.Generator().manual_seed(1000 * batch_size + batch)
-    others = z[1:][torch.randperm(len(z) - 1, generator=rng)[:batch_size - 1]]
-    x = torch.cat([z[:1], others])[:, None]
+    others = z[torch.randperm(len(z), generator=rng)[:batch_size - 1]]
+    x = torch.cat([torch.tensor([OURS]), others])[:, None]
     hat = bn.batch_norm(x, torch.ones(1), torch.zeros(1))[:, 0]
     fig, (left, right) = plots.figure(2, width=7.2, height=3.0)
     for ax, all_of_them, here in ((left, z, x[:, 0]), (right, (z - z.mean()) / z.std(), hat)):
-        ax.hist(all_of_them.numpy(), bins=40, density=True, color="#d8d8d0")
+        ax.stairs(*np.histogram(all_of_them.numpy(), bins=40, density=True), fill=True, color="#d8d8d0")
         ax.plot(here[1:], torch.full_like(here[1:], 0.03), "|", color=plots.COLOURS[0], ms=12)
         ax.plot(here[0], 0.03, "v", color=plots.COLOURS[1], ms=9)
         ax.set_yticks([])
-    left.set(xlim=(-4, 7), ylim=(0, 0.4), xlabel="before", title=f"batch {batch} of {batch_size}: mean {x.mean():.2f}, "
+    left.set(xlim=(-1.5, 4.5), ylim=(0, 0.6), xlabel="before", title=f"batch {batch} of {batch_size}: mean {x.mean():.2f}, "
              f"deviation {x.std(correction=0):.2f}")
-    right.set(xlim=(-3.5, 3.5), ylim=(0, 0.6), xlabel="after", title=f"our signal {x[0, 0]:.2f} becomes {hat[0]:.2f}")
+    right.set(xlim=(-3.5, 3.5), ylim=(0, 0.6), xlabel="after", title=f"our signal, {OURS}, becomes {hat[0]:.2f}")
     return fig
 
 
@@ -128,7 +130,7 @@ def patients(momentum: float = 0.1) -> dict[str, Log]:
     z, split = unit(), datasets.load("mnist1d")
     batches = z[:240].view(12, 20, 1).double()
     x = z[1000:2000][split.y_train[1000:2000].cpu() == 3][:40, None].double()
-    outputs = bn.suspects(batches, x, momentum)
+    outputs = faults.suspects(batches, x, momentum)
     return {name: Log(batches, x, outputs[fault], momentum) for name, fault in PATIENTS.items()}
 
 
