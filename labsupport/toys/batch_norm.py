@@ -78,19 +78,23 @@ def widths(trains: pd.DataFrame, arms: Sequence, axis: str) -> pd.Series:
 
 
 def draw_landscape(looks: dict[str, pd.DataFrame]) -> Figure:
-    """The three probes along runs, {label: a survey}: the band of losses, the band of gradient changes, the smoothness."""
+    """The three probes along runs, {label: a survey}: losses and changes of the gradient as bands, the smoothness as lines.
+
+    The bands are those of the first two runs alone; more of them would cover each other.
+    """
     fig, axes = plots.figure(3, width=10, height=3.3)
-    titles = {"loss": "loss along the gradient", "predictiveness": "change of the gradient", "smoothness": "effective smoothness"}
-    for ax, (metric, title) in zip(axes, titles.items(), strict=True):
-        for i, (label, table) in enumerate(looks.items()):
-            means = table.pivot_table(index="step", columns="metric", values="value")
-            style = {**plots.look(i), "marker": None}
-            for end in [metric] if metric == "smoothness" else [f"{metric}_low", f"{metric}_high"]:
-                ax.plot(means.index, means[end], lw=1.2, label=label if end.endswith(("low", "ness")) else None, **style)
-            if metric != "smoothness":
-                ax.fill_between(means.index, means[f"{metric}_low"], means[f"{metric}_high"], alpha=0.25, color=plots.COLOURS[i])
+    for i, (label, table) in enumerate(looks.items()):
+        means = table.pivot_table(index="step", columns="metric", values="value")
+        style = {**plots.look(i), "marker": None, "lw": 1.2}
+        for ax, metric in zip(axes[:2] if i < 2 else (), ("loss", "predictiveness"), strict=False):
+            low, high = means[f"{metric}_low"], means[f"{metric}_high"]
+            ax.plot(means.index, low, **style)
+            ax.plot(means.index, high, **style)
+            ax.fill_between(means.index, low, high, alpha=0.25, color=plots.COLOURS[i])
+        axes[2].plot(means.index, means["smoothness"], label=label, **style)
+    for ax, title in zip(axes, ("loss along the gradient", "change of the gradient", "effective smoothness"), strict=True):
         ax.set(xlabel="step", title=title)
-    axes[0].legend()
+    axes[2].legend(loc="lower right")
     return fig
 
 
