@@ -132,7 +132,7 @@ def test_by_default_a_network_starts_as_torchs_linear_layers_do():
     torch.testing.assert_close(params["bias1"][0], theirs.bias.detach())
 
 
-@pytest.mark.parametrize("field, value", [("activation", "swish"), ("norm", "instance"), ("noise", -1.0), ("initializer", "he"),
+@pytest.mark.parametrize("field, value", [("activation", "swish"), ("norm", "instance"), ("noise", -1.0), ("ghost", -1), ("initializer", "he"),
                                           ("bias", "one"), ("gain", -1.0), ("gain", float("nan")), ("dropout", 1.0),
                                           ("dropout", -0.1)])
 def test_a_bad_field_is_named_with_its_value(field, value):
@@ -215,6 +215,28 @@ def test_noisy_batch_norm_is_batch_norm_with_noise_in_training_alone():
     silent = dataclasses.replace(noisy, noise=0.0).layers(params, buffers, given.x, training=True, rngs=given.rngs)[0]
     torch.testing.assert_close(silent, plain.layers(params, buffers, given.x, training=True)[0])
     assert torch.equal(noisy.forward(params, buffers, given.x), plain.forward(params, buffers, given.x))
+
+
+@pytest.mark.parametrize("net", [MLP(SIZES, norm="batch"), CNN(channels=(4, 4), norm="batch"),
+                                 CNN(shape=(1, 6, 6), channels=(4, 4), norm="batch")], ids=["vectors", "signals", "images"])
+def test_ghost_batch_norm_normalizes_each_group_by_itself(net):
+    ghost, params = dataclasses.replace(net, ghost=5), drawn(net, 0, 1)
+    x = torch.randn(2, 10, *(net.shape if isinstance(net, CNN) else (40,)), dtype=torch.float64)
+    start = {name: b.double() for name, b in net.init(rngs(0, 1))[1].items()}
+    moved, moved_by = {k: b.clone() for k, b in start.items()}, [{k: b.clone() for k, b in start.items()} for _ in range(2)]
+    whole = ghost.layers(params, moved, x, training=True)[0]
+    parts = [net.layers(params, moved_by[i], x[:, 5 * i:5 * i + 5], training=True)[0] for i in range(2)]
+    torch.testing.assert_close(whole, torch.cat(parts, 1))
+    for name in ("mean1", "var1"):
+        torch.testing.assert_close(moved[name], (moved_by[0][name] + moved_by[1][name]) / 2)
+    assert torch.equal(ghost.forward(params, start, x), net.forward(params, start, x))
+
+
+def test_a_batch_that_is_not_made_of_whole_ghost_groups_is_refused():
+    net = MLP(SIZES, norm="batch", ghost=3)
+    params, buffers = net.init(rngs(0))
+    with pytest.raises(ValueError, match=r"10 samples is not made of whole groups of 3"):
+        net.forward(params, buffers, torch.zeros(1, 10, 40), training=True)
 
 
 def test_batch_norm_of_one_row_is_refused_in_training():

@@ -28,9 +28,11 @@ class Layered:
         dropout: the probability, in [0, 1), that a hidden unit is set to zero in training; the others are divided by
             1 - dropout (inverted dropout).
         noise: how far noisy batch norm moves a unit, in deviations of that unit.
+        ghost: batch norm's statistics are taken over groups of so many samples of the batch, in training; 0 takes the whole
+            batch. The gradient is the whole batch's either way.
 
     Raises:
-        ValueError: for an unknown name, a negative gain or noise, a dropout outside [0, 1); it names the value.
+        ValueError: for an unknown name, a negative gain, noise or ghost, a dropout outside [0, 1); it names the value.
     """
 
     activation: str = "relu"
@@ -40,13 +42,14 @@ class Layered:
     gain: float = 1.0
     dropout: float = 0.0
     noise: float = 0.0
+    ghost: int = 0
 
     def __post_init__(self):
         for field, allowed in (("activation", ACTIVATIONS), ("norm", NORMS), ("bias", BIASES),
                                ("initializer", initialization.SCHEMES)):
             if getattr(self, field) not in allowed:
                 raise ValueError(f"{field} is {getattr(self, field)!r}; there are {', '.join(map(str, allowed))}")
-        for field in ("gain", "noise"):
+        for field in ("gain", "noise", "ghost"):
             if not 0 <= getattr(self, field) < math.inf:
                 raise ValueError(f"{field} is {getattr(self, field)}; it must be a number of at least 0")
         if not 0 <= self.dropout < 1:
@@ -108,7 +111,7 @@ class Layered:
                rngs: Sequence[Generator], axis: int = -1) -> Tensor:
         """Norm and activation of a hidden layer's products (R, B, ..., C), or with the channels on another axis."""
         if self.norm in ("batch", "noisy_batch"):
-            z = layers.batch_norm(z, params, buffers, layer, training, axis)
+            z = layers.batch_norm(z, params, buffers, layer, training, axis, self.ghost)
         if self.norm == "noisy_batch" and training:
             z = layers.jitter(z, self.noise, rngs, axis)
         if self.norm == "layer":

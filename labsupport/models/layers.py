@@ -52,7 +52,7 @@ def masks(rate: float | Tensor, rngs: Sequence[Generator], like: Tensor, sizes: 
 
 
 def batch_norm(z: Tensor, params: Tensors, buffers: dict[str, Tensor], layer: int, training: bool,
-               axis: int = -1) -> Tensor:
+               axis: int = -1, ghost: int = 0) -> Tensor:
     """Normalize each channel over all axes but runs and channels; running statistics as in torch.nn.BatchNorm1d and 2d.
 
     Args:
@@ -60,23 +60,37 @@ def batch_norm(z: Tensor, params: Tensors, buffers: dict[str, Tensor], layer: in
         params, buffers: ``scale``, ``shift``, and the running ``mean`` and ``var`` of the layer, each (R, C).
         layer: counted from 1.
         training: normalize by the batch and move the running statistics, or normalize by those.
+        ghost: in training, take the statistics over groups of so many samples; 0 takes the whole batch.
 
     Raises:
-        ValueError: for a single value a channel in training, whose variance is zero whatever it is.
+        ValueError: for a single value a channel in training, whose variance is zero whatever it is; for a batch that is
+            not made of whole groups.
     """
     axis %= z.dim()
+    shape, runs, groups = z.shape, len(z), 1
+    scale, shift = params[f"scale{layer}"], params[f"shift{layer}"]
     if training:
+        groups = _groups(shape[1], ghost)
+        z = z.reshape(runs * groups, -1, *shape[2:])
+        scale, shift = (p.repeat_interleave(groups, 0) if groups > 1 else p for p in (scale, shift))
         size = z[0].numel() // z.shape[axis]
         if size < 2:
             raise ValueError(f"batch norm in training needs at least 2 values of each channel, not {size}")
         var, mean = torch.var_mean(z, [a for a in range(1, z.dim()) if a != axis], correction=0)
         with torch.no_grad():
-            buffers[f"mean{layer}"].lerp_(mean, BN_MOMENTUM)
-            buffers[f"var{layer}"].lerp_(var * (size / (size - 1)), BN_MOMENTUM)
+            buffers[f"mean{layer}"].lerp_(mean.view(runs, groups, -1).mean(1), BN_MOMENTUM)
+            buffers[f"var{layer}"].lerp_(var.view(runs, groups, -1).mean(1) * (size / (size - 1)), BN_MOMENTUM)
     else:
         mean, var = buffers[f"mean{layer}"], buffers[f"var{layer}"]
-    gain = params[f"scale{layer}"] * torch.rsqrt(var + BN_EPS)
-    return torch.addcmul(_along(params[f"shift{layer}"] - mean * gain, z, axis), z, _along(gain, z, axis))
+    gain = scale * torch.rsqrt(var + BN_EPS)
+    return torch.addcmul(_along(shift - mean * gain, z, axis), z, _along(gain, z, axis)).reshape(shape)
+
+
+def _groups(batch: int, ghost: int) -> int:
+    """How many groups of ``ghost`` samples a batch has."""
+    if ghost and batch % ghost:
+        raise ValueError(f"a batch of {batch} samples is not made of whole groups of {ghost} (ghost)")
+    return batch // ghost if ghost else 1
 
 
 def layer_norm(z: Tensor, params: Tensors, layer: int, axis: int = -1) -> Tensor:

@@ -186,6 +186,27 @@ def update_running(running: Statistics, batch: Statistics, *, momentum: float = 
                       (1 - momentum) * running.var + momentum * unbiased, batch.size)
 
 
+def running_step(mean: Tensor, var: Tensor, x: Tensor, *, momentum: float = 0.1) -> tuple[Tensor, Tensor]:
+    r"""The running statistics after one more training batch: :func:`update_running` on the batch itself.
+
+    Args:
+        mean, var: the running statistics before the batch, (C,).
+        x: the batch, (B, C, ...).
+        momentum: :math:`\rho` in [0, 1], the weight of this batch.
+
+    Returns:
+        The new mean and variance, (C,).
+
+    Raises:
+        ValueError: as :func:`statistics` and :func:`update_running`, and if a statistic is not (C,).
+
+    Source: the documented behaviour of ``torch.nn.BatchNorm1d``.
+    """
+    _check_input(x)
+    _check_channels(x, mean=mean, var=var)
+    return update_running(Statistics(mean, var, 0), statistics(x), momentum=momentum)[:2]
+
+
 class BatchNorm(nn.Module):
     """Batch norm as a layer with two modes, and statistics for each of ``domains`` kinds of input.
 

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from labsupport.reference import batch_norm as bn
+from labsupport.reference import batch_norm_faults as faults
 from labsupport.reference.batch_norm import Statistics
 
 SHAPES = [(6, 3), (4, 3, 5), (4, 3, 5, 2)]
@@ -80,6 +81,45 @@ def test_worked_by_hand():
     assert (moved.mean.item(), moved.var.item()) == (0.25, 1.25)
 
 
+@every_shape
+def test_a_running_step_is_torchs(shape):
+    mean, var, x = made(3, seed=1), made(3, seed=2).square(), 2 + made(*shape)
+    theirs = mean.clone(), var.clone()
+    F.batch_norm(x, *theirs, training=True, momentum=0.3)
+    for mine, expected in zip(bn.running_step(mean, var, x, momentum=0.3), theirs, strict=True):
+        same(mine, expected)
+
+
+def test_a_healthy_suspect_is_torchs_layer_in_eval_mode_and_train_mode_its_other_mode():
+    batches, x = 1 + 2 * made(5, 6, 3), made(4, 3, seed=1)
+    theirs = nn.BatchNorm1d(3, momentum=0.2).double()
+    swapped = nn.BatchNorm1d(3, momentum=0.8).double()
+    for batch in batches:
+        theirs(batch), swapped(batch)
+    outputs = faults.suspects(batches, x, 0.2)
+    same(outputs["healthy"], theirs.eval()(x).detach())
+    same(outputs["momentum_swapped"], swapped.eval()(x).detach())
+    same(outputs["train_mode"], theirs.train()(x).detach())
+    same(outputs["never_updated"], nn.BatchNorm1d(3).double().eval()(x).detach())
+
+
+def test_the_slides_running_deviation_by_hand():
+    """One batch with the values 0 and 2, momentum 1/4: mean 1/4; deviation 3/4 + 1/4 = 1; biased variance 1."""
+    batches, x = torch.tensor([[[0.0], [2.0]]], dtype=torch.float64), torch.tensor([[1.25], [0.25]], dtype=torch.float64)
+    outputs = faults.suspects(batches, x, 0.25)
+    one = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    for name, var in (("deviation_averaged", 1.0), ("biased_kept", 1.0), ("healthy", 1.25)):
+        torch.testing.assert_close(outputs[name], one / (var + 1e-5) ** 0.5)
+
+
+@pytest.mark.parametrize("fault", ["healthy", "train_mode", "never_updated", "momentum_swapped", "biased_kept",
+                                   "deviation_averaged"])
+def test_a_diagnosis_finds_the_fault_through_noise(fault):
+    batches, x = 1 + 2 * made(5, 6, 1), made(4, 1, seed=1)
+    out = faults.suspects(batches, x, 0.2)[fault]
+    assert faults.diagnose(batches, x, out + 1e-6 * made(4, 1, seed=2), 0.2) == fault
+
+
 @pytest.mark.parametrize("groups", [1, 2, 6])
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 3, 2)])
 def test_group_norm_is_torchs_and_one_group_is_layer_norm(shape, groups):
@@ -107,6 +147,7 @@ def test_the_theorem_is_an_equation():
     (lambda: bn.batch_norm(torch.ones(4, 3), torch.ones(3), torch.ones(3), eps=0.0), "eps is 0.0"),
     (lambda: bn.normalize(torch.ones(4, 1), torch.ones(1), -torch.ones(1), torch.ones(1), torch.ones(1)), "var is -1"),
     (lambda: bn.update_running(*[Statistics(torch.ones(1), torch.ones(1), 2)] * 2, momentum=1.5), "momentum is 1.5"),
+    (lambda: bn.running_step(torch.ones(2), torch.ones(3), torch.ones(4, 3)), r"mean has the shape \(2,\)"),
     (lambda: bn.batch_norm_backward(torch.ones(4, 3), torch.ones(4, 2), torch.ones(2)), r"dy has the shape \(4, 3\)"),
     (lambda: bn.group_norm(torch.ones(4, 3), torch.ones(3), torch.ones(3), groups=2), "groups is 2"),
     (lambda: bn.BatchNorm(0), "0 channels"),
