@@ -41,7 +41,8 @@ def share_out(function: Callable, jobs: Sequence[tuple], progress: Callable[[int
     """
     count = min(runtime.workers(), len(jobs))
     if count <= 1:
-        return [function(*job, progress) for job in jobs]
+        with runtime.one_thread() if runtime.workers() == 1 else contextlib.nullcontext():
+            return [function(*job, progress) for job in jobs]
     payloads = _packed(function, jobs)
     if payloads is None:
         with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
