@@ -41,6 +41,10 @@ class Stack(Mapping[str, Tensor]):
         """A stack of zeros of the same shape: for gradients, velocities, moments."""
         return type(self)(torch.zeros_like(self.flat), self.shapes)
 
+    def __reduce__(self):
+        """Sent to another process as the one block that it is; each view would take the whole block along once more."""
+        return type(self), (self.flat, self.shapes)
+
     def __getitem__(self, name: str) -> Tensor:
         return self._views[name]
 

@@ -1,6 +1,7 @@
 """The networks: every layer as torch computes it, dropout with honest seeds, initializers with a gain for each run."""
 
 import dataclasses
+import pickle
 
 import pytest
 import torch
@@ -244,3 +245,14 @@ def test_batch_norm_of_one_row_is_refused_in_training():
     params, buffers = net.init(rngs(0))
     with pytest.raises(ValueError, match="at least 2 values of each channel, not 1"):
         net.forward(params, buffers, torch.zeros(1, 1, 40), training=True)
+
+
+def test_a_stack_is_sent_to_another_process_as_one_block():
+    """Every view of a tensor is pickled with all that it is a view of: fifty layers would weigh a hundred times as much."""
+    stack = drawn(MLP((40, *[32] * 20, 10)), 0, 1)
+    sent = pickle.dumps(stack)
+    assert len(sent) < 1.1 * stack.flat.numel() * stack.flat.element_size() + 10_000
+    back = pickle.loads(sent)
+    assert torch.equal(back.flat, stack.flat) and back.shapes == stack.shapes
+    back["weight1"].zero_()
+    assert not back.flat[:, back.spans["weight1"]].any(), "the views are of the block that arrived"
