@@ -9,6 +9,7 @@ from rooms above its own in this list:
     storage        files that are whole or not there
     reference      the lecture's equations as pure functions, one module a topic
     datasets       a name -> tensors
+    augment        what a batch goes through before a step: transforms, mixup
     stacks         R copies of the parameters in one block of memory
     models         the small networks of the book
     rules          how parameters change: SGD and Adam for R runs at once

@@ -34,6 +34,17 @@ class Split:
     classes: int
     digest: str
     """Of every tensor above: the same digest, the same data."""
+    black: Tensor
+    """What an input of zero became when the data were scaled: a number, or one a channel (C, 1, 1)."""
+
+
+class Mix(NamedTuple):
+    """How the samples of R batches are blended: who with whom, where, and how much."""
+
+    partner: Tensor
+    """(R·B,) for each row of the flattened batch the row that it is blended with, of the same run."""
+    weights: Mapping[int, Tensor]
+    """Layer -> (R,) how much of its own a sample keeps there; 0 is the inputs; 1 leaves a run as it is."""
 
 
 class Batch(NamedTuple):
@@ -49,6 +60,10 @@ class Batch(NamedTuple):
     """The schedule's factor on the learning rate at this step."""
     rngs: Sequence[Generator]
     """One generator a run, for whatever else a step draws."""
+    targets: Tensor | None = None
+    """(R, B, K) what the labels became, where samples are blended: each row adds up to 1."""
+    mix: Mix | None = None
+    """Where samples are blended inside the network."""
 
 
 class Net(Protocol):
@@ -61,7 +76,8 @@ class Net(Protocol):
                 *, training: bool = False, rngs: Sequence[Generator] = ()) -> Tensor:
         """Logits (R, B, K) of inputs (R, B, ...).
 
-        When training, buffers are updated in place, and whatever run r draws it draws from rngs[r].
+        When training, buffers are updated in place, and whatever run r draws it draws from rngs[r]. A network whose
+        hidden layers can be blended takes a Mix besides, as ``mix``.
         """
 
 
@@ -74,6 +90,20 @@ class Rule(Protocol):
     def step(self, net: Net, params: Any, buffers: dict[str, Tensor], state: Any,
              batch: Batch) -> tuple[Any, Any, dict[str, Tensor]]:
         """New parameters, new state, and metrics; ``metrics["loss"]`` is (R,), before the step."""
+
+
+class Transform(Protocol):
+    """A change of the inputs in training: random crops, mirrors. A frozen record of its settings."""
+
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], black: Tensor) -> Tensor:
+        """The changed inputs, (R, B, ...); run r draws from rngs[r]."""
+
+
+class Mixing(Protocol):
+    """A way to blend the samples of a batch. A frozen record of its settings."""
+
+    def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
+        """The blended batch; run r draws from rngs[r]."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +119,12 @@ class Recipe:
     """Samples of the training pool that are held out for choices, never trained on."""
     standardize: bool = False
     """Give every input column mean 0 and variance 1, by the statistics of the samples trained on."""
+    label_noise: float = 0.0
+    """Share of the training labels that are replaced by one drawn from all classes, the same ones for every seed."""
+    augment: tuple[Transform, ...] = ()
+    """Changes of the inputs, drawn anew for every sample of every training batch, in this order."""
+    mixup: Mixing | None = None
+    """How the samples of a training batch are blended, after the changes."""
     epochs: int = 20
     """Passes over the training samples; 0 measures the runs at their start and trains nothing."""
     batch_size: int = 100

@@ -24,7 +24,8 @@ TEST_SHARE = 0.2
 _making = threading.Lock()
 
 
-def load(name: str, *, train_size: int | None = None, valid_size: int = 0, standardize: bool = False) -> Split:
+def load(name: str, *, train_size: int | None = None, valid_size: int = 0, standardize: bool = False,
+         label_noise: float = 0.0) -> Split:
     """The data set of this name on the book's device, with a fixed, stratified split.
 
     Args:
@@ -33,13 +34,15 @@ def load(name: str, *, train_size: int | None = None, valid_size: int = 0, stand
             (456 + 113 tumours, 30 measurements), whose columns keep their units.
         train_size: samples to train on; None takes all that are left after the validation part.
         valid_size: samples of the training pool that are held out for choices.
+        label_noise: share of the training samples whose label is drawn anew from all classes; which ones, and what they
+            get, is the same for every seed, and a larger share holds the smaller ones.
         standardize: give every input column mean 0 and variance 1, by the statistics of the training samples alone.
 
     Returns:
         A Split of float32 inputs and int64 labels.
 
     Raises:
-        ValueError: for an unknown name, sizes that the training pool cannot give, or a column to standardize that
+        ValueError: for an unknown name, a label_noise outside [0, 1], sizes that the training pool cannot give, or a column to standardize that
             has one value throughout.
     """
     if name not in SOURCES:
@@ -51,10 +54,19 @@ def load(name: str, *, train_size: int | None = None, valid_size: int = 0, stand
     if not (classes <= size <= pool and 0 <= valid_size <= pool - size):
         raise ValueError(f"train_size {train_size} and valid_size {valid_size} do not fit {name}: the training pool "
                          f"has {pool} samples of {classes} classes")
-    parts = dict(x_train=whole.x_train[:size], y_train=whole.y_train[:size],
+    if not 0 <= label_noise <= 1:
+        raise ValueError(f"label_noise is {label_noise}, a share of the training labels; it must be in [0, 1]")
+    labels = _noisy(whole.y_train, label_noise, classes) if label_noise else whole.y_train
+    parts = dict(x_train=whole.x_train[:size], y_train=labels[:size],
                  x_valid=whole.x_train[pool - valid_size:], y_valid=whole.y_train[pool - valid_size:])
-    part = replace(whole, **parts, digest=f"{whole.digest}/{size}/{valid_size}")
+    part = replace(whole, **parts, digest=f"{whole.digest}/{size}/{valid_size}" + (f"/{label_noise}" if label_noise else ""))
     return _standardized(part) if standardize else part
+
+
+def _noisy(labels: torch.Tensor, share: float, classes: int) -> torch.Tensor:
+    rng = runtime.generator(0, "labels")
+    u, drawn = torch.rand(len(labels), generator=rng), torch.randint(classes, (len(labels),), generator=rng)
+    return torch.where((u < share).to(labels.device), drawn.to(labels.device), labels)
 
 
 def _standardized(split: Split) -> Split:
@@ -80,7 +92,7 @@ def _pool(name: str, device: str) -> Split:
     t = {key: tensor.to(device) for key, tensor in t.items()}
     return Split(name=name, x_train=t["x_train"], y_train=t["y_train"], x_valid=t["x_train"][:0],
                  y_valid=t["y_train"][:0], x_test=t["x_test"], y_test=t["y_test"],
-                 classes=int(t["y_test"].max()) + 1, digest=digest)
+                 classes=int(t["y_test"].max()) + 1, digest=digest, black=t["black"])
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -96,8 +108,9 @@ def _split(x: np.ndarray, y: np.ndarray, in_units: bool) -> dict[str, np.ndarray
     test = _take_turns([rows[:cut] for rows, cut in zip(per_class, cuts, strict=True)])
     train = _take_turns([rows[cut:] for rows, cut in zip(per_class, cuts, strict=True)])
     x, y = x.astype(np.float32), y.astype(np.int64)
-    x = x if in_units else (x - x[train].mean()) / x[train].std()
-    return {"x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
+    mean, std = (0.0, 1.0) if in_units else (x[train].mean(), x[train].std())
+    x, black = (x - mean) / std, np.float32(-mean / std)
+    return {"black": black, "x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
 
 
 def _take_turns(groups: list[np.ndarray]) -> np.ndarray:

@@ -90,7 +90,7 @@ def steps_with_batches(recipe: Recipe, seeds: Sequence[int]) -> Iterator[tuple[S
     """Along R runs: where they are, a copy of the parameters, and the batch of the step to come."""
     split = train.load(recipe)
     steps = train.walk([recipe] * len(seeds), seeds, split)
-    for step, (_, batch) in zip(steps, train.batches(recipe, seeds, split), strict=False):
+    for step, (_, batch) in zip(steps, train.batches([recipe] * len(seeds), seeds, split), strict=False):
         yield step, Stack(step.params.flat.clone(), step.params.shapes), batch
 
 

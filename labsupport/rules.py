@@ -22,13 +22,15 @@ def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
     A network may bring a ``backprop`` of its own, written by hand; autograd serves all others.
     """
     by_hand = getattr(net, "backprop", None)
-    loss = by_hand(params, batch.x, batch.y, out, batch.rngs) if by_hand else None
+    loss = by_hand(params, batch, out) if by_hand else None
     if loss is not None:
         return loss
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():
-        logits = net.forward(leaves, buffers, batch.x, training=True, rngs=batch.rngs)
-        losses = F.cross_entropy(logits.flatten(0, 1), batch.y.flatten(), reduction="none").view(batch.y.shape).mean(1)
+        inside = {"mix": batch.mix} if batch.mix else {}
+        logits = net.forward(leaves, buffers, batch.x, training=True, rngs=batch.rngs, **inside)
+        wanted = batch.y.flatten() if batch.targets is None else batch.targets.flatten(0, 1)
+        losses = F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(batch.y.shape).mean(1)
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
     for name, grad in zip(leaves, grads, strict=True):
         out[name].copy_(grad)

@@ -14,7 +14,7 @@ LABSUPPORT_THREADS     workers that train side by side on a CPU; default: one a 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -85,10 +85,24 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
     Args:
         seed: the run's seed, a whole number.
-        stream: what the draws are for: "init", "order", "noise".
+        stream: what the draws are for: "init", "order", "noise", "augment", "mixup".
     """
     digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def uniform(rngs: Sequence[torch.Generator], count: int, like: torch.Tensor) -> torch.Tensor:
+    """Numbers in [0, 1), (R, count); run r draws from rngs[r] alone.
+
+    Raises:
+        ValueError: if there are not as many generators as runs.
+    """
+    if len(rngs) != len(like):
+        raise ValueError(f"each run draws from a generator of its own: there are {len(like)} runs and {len(rngs)} rngs")
+    drawn = torch.empty(len(rngs), count)
+    for row, rng in zip(drawn, rngs, strict=True):
+        row.uniform_(0, 1, generator=rng)
+    return drawn.to(like.device).to(like.dtype)
 
 
 @contextlib.contextmanager

@@ -77,7 +77,7 @@ def hyperparameters(item: Any) -> dict[str, float]:
 
 def structure(item: T) -> T:
     """The same item with its float fields blanked: items of equal structure can be stacked."""
-    return dataclasses.replace(item, **dict.fromkeys(hyperparameters(item), 0.0)) if hyperparameters(item) else item
+    return _replace_unchecked(item, dict.fromkeys(hyperparameters(item), 0.0)) if hyperparameters(item) else item
 
 
 def stacked(items: Sequence[T], device: torch.device) -> T:
@@ -101,8 +101,8 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
     return like.new_full((len(like), 1), value)
 
 
-def _replace_unchecked(item: T, columns: Mapping[str, Tensor]) -> T:
-    """A copy with tensors in place of numbers; the numbers were checked when the items were made."""
+def _replace_unchecked(item: T, columns: Mapping[str, Tensor | float]) -> T:
+    """A copy with other values in place of numbers; the numbers were checked when the items were made."""
     copy = object.__new__(type(item))
     for f in dataclasses.fields(item):
         object.__setattr__(copy, f.name, columns.get(f.name, getattr(item, f.name)))

@@ -16,25 +16,26 @@ from labsupport import runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
 SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models/*.py", "rules.py", "train.py",
-           "reference/initialization.py")
+           "augment.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
 def vary(recipe: Recipe, **values: Any) -> Recipe:
-    """The recipe with some fields changed, by name, be they the rule's, the model's or its own.
+    """The recipe with some fields changed, by name, be they the rule's, the model's, the mixup's or its own.
 
     Raises:
-        ValueError: for a name that neither has, with the names there are.
+        ValueError: for a name that none of them has, with the names there are.
     """
     for name, value in values.items():
-        for part in ("rule", "model", None):
+        for part in ("rule", "model", "mixup", None):
             owner = getattr(recipe, part) if part else recipe
-            if name in {f.name for f in dataclasses.fields(owner)}:
+            if owner is not None and name in {f.name for f in dataclasses.fields(owner)}:
                 changed = dataclasses.replace(owner, **{name: value})
                 recipe = dataclasses.replace(recipe, **{part: changed}) if part else changed
                 break
         else:
-            known = [f.name for owner in (recipe.rule, recipe.model, recipe) for f in dataclasses.fields(owner)]
+            owners = [owner for owner in (recipe.rule, recipe.model, recipe.mixup, recipe) if owner is not None]
+            known = [f.name for owner in owners for f in dataclasses.fields(owner)]
             raise ValueError(f"no field {name!r} in this recipe; there are {', '.join(known)}")
     return recipe
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from labsupport import datasets, runtime, workers
+from labsupport import augment, datasets, runtime, workers
 from labsupport.contracts import Batch, Net, Recipe, Split, Step
 from labsupport.stacks import Stack, stacked, structure
 
@@ -47,7 +47,7 @@ def walk(recipes: Sequence[Recipe], seeds: Sequence[int], split: Split | None = 
     """Train R runs, run r by recipes[r] from seeds[r], and yield where they are: at the start, then after every step.
 
     Args:
-        recipes: R recipes of one structure: they differ in float fields of model and rule at most.
+        recipes: R recipes of one structure: they differ in float fields of model, rule, mixup and transforms at most.
         seeds: R seeds. A run's weights, batches and noise come from its seed alone.
         split: the data; loaded by the recipe's name if not given.
 
@@ -67,13 +67,21 @@ def walk(recipes: Sequence[Recipe], seeds: Sequence[int], split: Split | None = 
     buffers = {name: b.to(dtype) for name, b in buffers.items()}
     state = rule.init(model, params)
     yield Step(0, 0, params.flat.new_full((len(seeds),), math.nan), params, buffers)
-    for epoch, batch in batches(first, seeds, split):
+    for epoch, batch in batches(recipes, seeds, split):
         params, state, metrics = rule.step(model, params, buffers, state, batch)
         yield Step(batch.t, epoch, metrics["loss"], params, buffers)
 
 
-def batches(recipe: Recipe, seeds: Sequence[int], split: Split) -> Iterator[tuple[int, Batch]]:
-    """Epoch and batch of every step; each run shuffles the data by its own generator, every epoch anew."""
+def batches(recipes: Sequence[Recipe], seeds: Sequence[int], split: Split) -> Iterator[tuple[int, Batch]]:
+    """Epoch and batch of every step; each run shuffles the data by its own generator, every epoch anew.
+
+    Args:
+        recipes, seeds, split: as in ``walk``; the samples are changed and blended as the recipes have it.
+    """
+    recipe = recipes[0]
+    transforms = [stacked(column, runtime.device()) for column in zip(*(r.augment for r in recipes), strict=True)]
+    mix = stacked([r.mixup for r in recipes], runtime.device())
+    drawing = augment.generators(seeds)
     orders = [runtime.generator(seed, "order") for seed in seeds]
     noises = [runtime.generator(seed, "noise") for seed in seeds]
     x, y = split.x_train.to(getattr(torch, recipe.dtype)), split.y_train
@@ -83,9 +91,10 @@ def batches(recipe: Recipe, seeds: Sequence[int], split: Split) -> Iterator[tupl
         order = torch.stack([torch.randperm(len(y), generator=rng)[:steps * size] for rng in orders]).to(y.device)
         for i, rows in enumerate(order.view(len(seeds), steps, size).transpose(0, 1).reshape(steps, -1)):
             done = (epoch - 1) * steps + i
-            yield epoch, Batch(x.index_select(0, rows).view(len(seeds), size, *x.shape[1:]),
-                               y.index_select(0, rows).view(len(seeds), size),
-                               done + 1, pace(done / (recipe.epochs * steps)), noises)
+            batch = Batch(x.index_select(0, rows).view(len(seeds), size, *x.shape[1:]),
+                          y.index_select(0, rows).view(len(seeds), size),
+                          done + 1, pace(done / (recipe.epochs * steps)), noises)
+            yield epoch, augment.prepared(batch, transforms, mix, split, drawing)
 
 
 def train(recipes: Sequence[Recipe], seeds: Sequence[int], probes: Sequence[Probe] = (),
@@ -188,13 +197,14 @@ def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:
 
 def _shape(recipe: Recipe) -> Recipe:
     """A recipe without the numbers that runs of one stack may differ in."""
-    return replace(recipe, model=structure(recipe.model), rule=structure(recipe.rule))
+    return replace(recipe, model=structure(recipe.model), rule=structure(recipe.rule), mixup=structure(recipe.mixup),
+                   augment=tuple(structure(transform) for transform in recipe.augment))
 
 
 def load(recipe: Recipe) -> Split:
     """The data of a recipe."""
     return datasets.load(recipe.data, train_size=recipe.train_size, valid_size=recipe.valid_size,
-                         standardize=recipe.standardize)
+                         standardize=recipe.standardize, label_noise=recipe.label_noise)
 
 
 def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
@@ -203,7 +213,7 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
         raise ValueError(f"{len(recipes)} recipes and {len(seeds)} seeds; there must be as many, and at least one")
     first = recipes[0]
     if any(_shape(recipe) != _shape(first) for recipe in recipes):
-        raise ValueError("recipes of one stack may differ only in float fields of model and rule")
+        raise ValueError("recipes of one stack may differ only in float fields of model, rule, mixup and transforms")
     if first.schedule not in SCHEDULES:
         raise ValueError(f"schedule is {first.schedule!r}; there are {', '.join(SCHEDULES)}")
     if first.dtype not in ("float32", "float64"):
@@ -211,4 +221,14 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
     if first.epochs < 0 or first.batch_size < 1 or first.measure_every < 0:
         raise ValueError(f"batch_size {first.batch_size} must be at least 1, epochs {first.epochs} and measure_every "
                          f"{first.measure_every} at least 0")
+    if first.augment and first.standardize:
+        raise ValueError("augment changes inputs that were scaled as a whole; standardize scales every column apart")
+    _check_mixup(first)
     return first
+
+
+def _check_mixup(recipe: Recipe) -> None:
+    deepest, hidden = max(getattr(recipe.mixup, "layers", (0,))), getattr(recipe.model, "depth", 1) - 1
+    if deepest > hidden:
+        raise ValueError(f"mixup at layer {deepest}: {type(recipe.model).__name__} has {hidden} hidden layers that can be "
+                         "blended; 0 are the inputs")

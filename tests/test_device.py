@@ -6,7 +6,9 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labsupport import models, rules, runtime, train
+from labsupport.augment import Cutout, Mixup, RandomCrop, RandomFlip, RandomRotation
 from labsupport.contracts import Batch, Recipe, Split
+from labsupport.reference import mixup
 from labsupport.stacks import Stack, stacked
 
 CUDA = torch.device("cuda")
@@ -25,7 +27,12 @@ RULES = [rules.SGD(lr=0.1), rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1), r
 
 @pytest.fixture
 def fake_cuda(monkeypatch):
-    """Tensors on a GPU that is not there. Autograd cannot run on them, so its gradients are stood in for."""
+    """Tensors on a GPU that is not there. Autograd cannot run on them, so its gradients are stood in for.
+
+    Autograd counts the devices once, at the first backward pass of a process, and starts a thread for each; processes
+    that are forked after that cannot use it. So that pass comes before a device is pretended.
+    """
+    torch.ones(1, requires_grad=True).sum().backward()
     monkeypatch.setattr(runtime, "device", lambda: CUDA)
     with FakeTensorMode(allow_non_fake_inputs=False):
         yield
@@ -33,14 +40,15 @@ def fake_cuda(monkeypatch):
 
 def split(device):
     x, y = torch.randn(40, 6, device=device), torch.zeros(40, dtype=torch.long, device=device)
-    return Split("made", x, y, x, y, x, y, 4, "")
+    return Split("made", x, y, x, y, x, y, 4, "", torch.zeros((), device=device))
 
 
 def forward_only(net, params, buffers, batch, out):
     """Stands in for ``rules.gradients`` where autograd is wanted: the forward pass, and gradients of zero."""
     by_hand = getattr(net, "backprop", None)
-    loss = by_hand(params, batch.x, batch.y, out, batch.rngs) if by_hand else None
-    return net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs).sum((1, 2)) if loss is None else loss
+    loss = by_hand(params, batch, out) if by_hand else None
+    inside = {"mix": batch.mix} if batch.mix else {}
+    return net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs, **inside).sum((1, 2)) if loss is None else loss
 
 
 @pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "noisy",
@@ -66,6 +74,22 @@ def test_a_measurement_stays_on_the_device(fake_cuda, net):
     assert {value.device.type for value in measured.values()} == {"cuda"}
 
 
+TRANSFORMS = (RandomCrop(1), RandomFlip(), RandomRotation(5.0), Cutout(2))
+
+
+@pytest.mark.parametrize("layers", [(0,), (0, 1)])
+def test_changes_and_mixup_stay_on_the_device(fake_cuda, monkeypatch, layers):
+    """The quantile of the coefficient is SciPy's, which cannot see a fake tensor; it is stood in for."""
+    monkeypatch.setattr(rules, "gradients", forward_only)
+    monkeypatch.setattr(mixup, "coefficient", lambda u, alpha: u)
+    net = models.CNN(shape=(1, 6, 6), channels=(3, 2), classes=4)
+    x, y = torch.randn(40, 1, 6, 6, device=CUDA), torch.zeros(40, dtype=torch.long, device=CUDA)
+    data = Split("made", x, y, x, y, x, y, 4, "", torch.zeros((), device=CUDA))
+    recipe = Recipe(net, rules.SGD(lr=0.1), augment=TRANSFORMS, mixup=Mixup(0.5, layers), epochs=1, batch_size=10)
+    steps = list(train.walk([recipe] * 3, SEEDS, data))
+    assert len(steps) == 5 and steps[-1].params.flat.device.type == "cuda"
+
+
 def test_hyperparameters_that_differ_are_made_on_the_device(fake_cuda):
     assert stacked([rules.SGD(lr=0.1), rules.SGD(lr=0.2)], CUDA).lr.device.type == "cuda"
 
@@ -74,7 +98,7 @@ def test_the_proof_can_fail(fake_cuda):
     net = NETS[0]
     params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
     with pytest.raises(Exception, match="device"):
-        net.backprop(Stack.of(params), torch.randn(3, 10, 6), torch.zeros(3, 10, dtype=torch.long),
+        net.backprop(Stack.of(params), Batch(torch.randn(3, 10, 6), torch.zeros(3, 10, dtype=torch.long), 1, 1.0, ()),
                      Stack.of(params).like())
 
 
@@ -105,5 +129,5 @@ def test_asking_for_cuda_where_there_is_none_says_so(monkeypatch):
 
 def test_a_batch_is_made_where_the_data_are(fake_cuda):
     recipe = Recipe(NETS[0], RULES[0], epochs=1, batch_size=10)
-    _, batch = next(train.batches(recipe, SEEDS, split(CUDA)))
+    _, batch = next(train.batches([recipe] * 3, SEEDS, split(CUDA)))
     assert isinstance(batch, Batch) and {batch.x.device.type, batch.y.device.type} == {"cuda"}

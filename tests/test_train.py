@@ -95,7 +95,7 @@ def test_seed_4_alone_is_seed_4_in_company(dtype):
 def test_seed_4_draws_the_same_weights_and_batches_in_any_company():
     """To the last bit: nothing of a run's draws depends on its neighbours, nor on the arm."""
     split = train.load(recipe())
-    company = [next(train.batches(recipe(), seeds, split))[1] for seeds in ([4], [9, 4, 2])]
+    company = [next(train.batches([recipe()] * len(seeds), seeds, split))[1] for seeds in ([4], [9, 4, 2])]
     assert torch.equal(company[0].x[0], company[1].x[1]) and torch.equal(company[0].y[0], company[1].y[1])
     weights = [next(train.walk([recipe(rule=rule)] * len(seeds), seeds)).params
                for rule, seeds in ((SGD(lr=0.1), [4]), (Adam(), [9, 4, 2]))]
@@ -146,7 +146,7 @@ def test_backprop_by_hand_is_autograd():
     params = Stack.of({name: value.double() for name, value in net.init([runtime.generator(s, "init") for s in range(3)])[0].items()})
     batch = Batch(torch.randn(3, 20, 40, dtype=torch.float64), torch.randint(10, (3, 20)), 1, 1.0, [])
     by_hand, by_autograd = params.like(), params.like()
-    loss = net.backprop(params, batch.x, batch.y, by_hand)
+    loss = net.backprop(params, batch, by_hand)
 
     class Autograd(MLP):
         backprop = None
@@ -178,7 +178,7 @@ def hold_against_reference(rule, states, step):
     params = Stack.of({name: p.double() for name, p in net.init([runtime.generator(0, "init")])[0].items()})
     w, held = params.flat.clone(), [torch.zeros_like(params.flat)] * states
     state = rule.init(net, params)
-    for t, (_, batch) in zip(range(1, 11), train.batches(ours, [0], split), strict=False):
+    for t, (_, batch) in zip(range(1, 11), train.batches([ours], [0], split), strict=False):
         g = params.like()
         rules.gradients(net, params, {}, batch, g)
         w, *held = step(w, g.flat, t, *held)
@@ -189,9 +189,9 @@ def hold_against_reference(rule, states, step):
 def test_the_cosine_schedule_scales_the_rate():
     ours = recipe(rule=SGD(lr=0.1), schedule="cosine", epochs=1)
     net = recipe(rule=SGD(lr=0.1), epochs=1)
-    paces = [batch.pace for _, batch in train.batches(ours, [0], train.load(ours))]
+    paces = [batch.pace for _, batch in train.batches([ours], [0], train.load(ours))]
     assert paces == [1.0, pytest.approx(0.75), pytest.approx(0.25)]
-    assert [batch.pace for _, batch in train.batches(net, [0], train.load(net))] == [1.0] * 3
+    assert [batch.pace for _, batch in train.batches([net], [0], train.load(net))] == [1.0] * 3
 
 
 @pytest.mark.parametrize(("decay_on", "names"), [("hidden", {"weight1", "weight2"}),

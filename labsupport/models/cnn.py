@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from labsupport.augment import blended
+from labsupport.contracts import Mix
 from labsupport.models import layers
 from labsupport.models.layered import Layered
 from labsupport.models.layers import Tensors
@@ -54,17 +56,17 @@ class CNN(Layered):
         return [*filters, (self.classes, self.channels[-1] * torch.Size(left).numel())]
 
     def layers(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-               rngs: Sequence[Generator] = ()) -> list[Tensor]:
+               rngs: Sequence[Generator] = (), mix: Mix | None = None) -> list[Tensor]:
         """What each layer puts out: (R, B, L, C) for signals, (R, B, C, H, W) for images, the logits (R, B, K) last."""
         masks = layers.masks(self.dropout, rngs, x, self.shapes[-1][1:]) if training else None
         weights = [self.weight(params, i) for i in range(1, self.depth + 1)]
         hidden = self._signals if len(self.shape) == 1 else self._images
-        outputs = hidden(params, weights, buffers, x, training, rngs)
+        outputs = hidden(params, weights, buffers, x, training, rngs, mix)
         last = outputs[-1].flatten(2)
         last = last * masks[0] if masks else last
         return [*outputs, torch.baddbmm(params[f"bias{self.depth}"][:, None], last, weights[-1].mT)]
 
-    def _signals(self, params, weights, buffers, x, training, rngs) -> list[Tensor]:
+    def _signals(self, params, weights, buffers, x, training, rngs, mix) -> list[Tensor]:
         """As one matrix product a layer over all runs: the windows of a signal, laid side by side, times the filters."""
         outputs = [x.unsqueeze(-1)]
         for i, w in enumerate(weights[:-1], start=1):
@@ -73,14 +75,14 @@ class CNN(Layered):
             padded = F.pad(outputs[-1], (0, 0, half, half + 1))
             taps = [padded[:, :, k:k + 2 * places - 1:2] for k in range(self.kernel)]
             z = torch.baddbmm(params[f"bias{i}"][:, None], torch.cat(taps, -1).flatten(1, 2), w.permute(0, 3, 2, 1).flatten(1, 2))
-            outputs.append(self.hidden(z.view(runs, batch, places, -1), params, buffers, i, training, rngs))
+            outputs.append(blended(self.hidden(z.view(runs, batch, places, -1), params, buffers, i, training, rngs), mix, i))
         return outputs[1:]
 
-    def _images(self, params, weights, buffers, x, training, rngs) -> list[Tensor]:
+    def _images(self, params, weights, buffers, x, training, rngs, mix) -> list[Tensor]:
         """Run by run: for filters over images, one product over all runs is slower than torch's convolution of each."""
         outputs, half = [x], self.kernel // 2
         for i, w in enumerate(weights[:-1], start=1):
             runs = zip(outputs[-1].unbind(), w.unbind(), params[f"bias{i}"].unbind(), strict=True)
             z = torch.stack([F.conv2d(h, filters, bias, stride=2, padding=half) for h, filters, bias in runs])
-            outputs.append(self.hidden(z, params, buffers, i, training, rngs, axis=2))
+            outputs.append(blended(self.hidden(z, params, buffers, i, training, rngs, axis=2), mix, i))
         return outputs[1:]

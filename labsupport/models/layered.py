@@ -8,6 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from labsupport import runtime
+from labsupport.contracts import Mix
 from labsupport.models import layers
 from labsupport.models.layers import ACTIVATIONS, BIASES, NORMS, Tensors
 from labsupport.reference import initialization
@@ -94,13 +95,13 @@ class Layered:
         return drawn
 
     def forward(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-                rngs: Sequence[Generator] = ()) -> Tensor:
+                rngs: Sequence[Generator] = (), mix: Mix | None = None) -> Tensor:
         """Logits (R, B, K) of inputs (R, B, ...); in training, what run r draws it draws from rngs[r]."""
-        return self.layers(params, buffers, x, training=training, rngs=rngs)[-1]
+        return self.layers(params, buffers, x, training=training, rngs=rngs, mix=mix)[-1]
 
     def layers(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-               rngs: Sequence[Generator] = ()) -> list[Tensor]:
-        """What each layer puts out, the hidden ones after their activation, the last one the logits (R, B, K)."""
+               rngs: Sequence[Generator] = (), mix: Mix | None = None) -> list[Tensor]:
+        """What each layer puts out, blended where ``mix`` says so: the hidden ones after their activation, the last one the logits (R, B, K)."""
         raise NotImplementedError
 
     def weight(self, params: Tensors, layer: int) -> Tensor:

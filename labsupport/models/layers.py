@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from labsupport.runtime import uniform
+
 Tensors = Mapping[str, Tensor]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_, "leaky_relu": F.leaky_relu_, "elu": F.elu_,
@@ -19,20 +21,6 @@ BN_MOMENTUM, BN_EPS = 0.1, 1e-5
 def per_run(value: float | Tensor, like: Tensor) -> Tensor:
     """A hyperparameter as (R, 1, 1), or (1, 1, 1) where all runs share it, beside ``like``, (R, ., .)."""
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
-
-
-def uniform(rngs: Sequence[Generator], count: int, like: Tensor) -> Tensor:
-    """Numbers in [0, 1), (R, count); run r draws from rngs[r] alone.
-
-    Raises:
-        ValueError: if there are not as many generators as runs.
-    """
-    if len(rngs) != len(like):
-        raise ValueError(f"each run draws from a generator of its own: there are {len(like)} runs and {len(rngs)} rngs")
-    drawn = torch.empty(len(rngs), count)
-    for row, rng in zip(drawn, rngs, strict=True):
-        row.uniform_(0, 1, generator=rng)
-    return drawn.to(like.device).to(like.dtype)
 
 
 def masks(rate: float | Tensor, rngs: Sequence[Generator], like: Tensor, sizes: Sequence[int]) -> list[Tensor] | None:

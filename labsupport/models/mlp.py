@@ -7,6 +7,8 @@ from itertools import pairwise
 import torch
 from torch import Generator, Tensor
 
+from labsupport.augment import blended
+from labsupport.contracts import Batch, Mix
 from labsupport.models import layers
 from labsupport.models.layered import Layered
 from labsupport.models.layers import Tensors, per_run
@@ -38,7 +40,7 @@ class MLP(Layered):
         return [(fan_out, fan_in) for fan_in, fan_out in pairwise(self.sizes)]
 
     def layers(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-               rngs: Sequence[Generator] = ()) -> list[Tensor]:
+               rngs: Sequence[Generator] = (), mix: Mix | None = None) -> list[Tensor]:
         """What each layer puts out, (R, B, H) of the hidden ones and the logits (R, B, K), for inputs (R, B, ...)."""
         masks = layers.masks(self.dropout, rngs, x, self.sizes[1:-1]) if training else None
         outputs = [x.flatten(2)]
@@ -46,27 +48,28 @@ class MLP(Layered):
             z = torch.baddbmm(params[f"bias{i}"][:, None], outputs[-1], self.weight(params, i).mT)
             if i < self.depth:
                 z = self.hidden(z, params, buffers, i, training, rngs)
-                z = z * masks[i - 1] if masks else z
+                z = blended(z * masks[i - 1] if masks else z, mix, i)
             outputs.append(z)
         return outputs[1:]
 
-    def backprop(self, params: Stack, x: Tensor, y: Tensor, grads: Stack,
-                 rngs: Sequence[Generator] = ()) -> Tensor | None:
+    def backprop(self, params: Stack, batch: Batch, grads: Stack) -> Tensor | None:
         """The gradient of the mean cross-entropy of each run, by hand; None where autograd has to do it.
 
         A step of a small network is mostly the overhead of its operations. This is the lecture's backward pass
         with as few of them as can be: it takes about two thirds of autograd's time.
 
         Args:
-            params, x, y, rngs: as in ``forward``, with labels (R, B).
+            params: of R runs.
+            batch: what the step sees.
             grads: where the gradients are written, shapes as params.
 
         Returns:
-            The loss of each run (R,), or None if this network is not a plain ReLU one.
+            The loss of each run (R,), or None if this network is not a plain ReLU one, or samples are blended inside it.
         """
-        if self.norm or self.activation != "relu":
+        if self.norm or self.activation != "relu" or batch.mix:
             return None
-        masks = layers.masks(self.dropout, rngs, x, self.sizes[1:-1])
+        x = batch.x
+        masks = layers.masks(self.dropout, batch.rngs, x, self.sizes[1:-1])
         hs, depth = [x if x.dim() == 3 else x.flatten(2)], self.depth
         for i in range(1, depth):
             hs.append(torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params.turned[f"weight{i}"]).relu_())
@@ -74,7 +77,7 @@ class MLP(Layered):
                 hs[-1].mul_(masks[i - 1])
         # classes before samples: a product with few rows is faster than one with few columns
         logits = torch.baddbmm(params[f"bias{depth}"][..., None], params[f"weight{depth}"], hs[-1].mT)
-        loss, vt = _cross_entropy_and_slope(logits, y[:, None])
+        loss, vt = _cross_entropy_and_slope(logits, batch.y, batch.targets)
         for i in range(depth, 0, -1):
             torch.bmm(vt, hs[i - 1], out=grads[f"weight{i}"])
             torch.sum(vt, 2, out=grads[f"bias{i}"])
@@ -86,9 +89,16 @@ class MLP(Layered):
         return loss
 
 
-def _cross_entropy_and_slope(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean cross-entropy of each run (R,) and its slope in the logits (R, K, B), for labels (R, 1, B)."""
+def _cross_entropy_and_slope(logits: Tensor, y: Tensor, targets: Tensor | None) -> tuple[Tensor, Tensor]:
+    """The mean cross-entropy of each run (R,) and its slope in the logits (R, K, B).
+
+    For labels y (R, B), or for targets (R, B, K) if there are any.
+    """
     slope = torch.log_softmax(logits, 1)
+    size, y = y.shape[1], y[:, None]
+    if targets is not None:
+        loss = (slope * targets.mT).sum(1).mean(1).neg_()
+        return loss, slope.exp_().sub_(targets.mT).div_(size)
     loss = slope.gather(1, y)[:, 0].mean(1).neg_()
     slope.exp_().scatter_add_(1, y, slope.new_full((), -1.0).expand(y.shape))
-    return loss, slope.div_(y.shape[2])
+    return loss, slope.div_(size)

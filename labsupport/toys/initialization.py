@@ -77,7 +77,7 @@ def random_signals(sizes: Sequence[int], stds: Sequence[float], activation: str)
 def largest_gradients(recipe: Recipe, seeds: Sequence[int]) -> pd.Series:
     """The largest absolute gradient in each parameter for the first batch, over all runs."""
     step = next(train.walk([recipe] * len(seeds), seeds))
-    _, batch = next(train.batches(recipe, seeds, train.load(recipe)))
+    _, batch = next(train.batches([recipe] * len(seeds), seeds, train.load(recipe)))
     out = step.params.like()
     rules.gradients(recipe.model, step.params, step.buffers, batch, out)
     return pd.Series({name: out[name].abs().max().item() for name in out})

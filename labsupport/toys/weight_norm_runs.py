@@ -22,7 +22,7 @@ ROUNDING = 1e-12
 
 def _batch(seeds: Sequence[int], size: int) -> tuple[Recipe, Batch]:
     recipe = Recipe(MLP(SIZES, norm="weight"), SGD(), train_size=500, epochs=1, batch_size=size, dtype="float64")
-    _, batch = next(train.batches(recipe, seeds, train.load(recipe)))
+    _, batch = next(train.batches([recipe] * len(seeds), seeds, train.load(recipe)))
     return recipe, batch
 
 
@@ -78,7 +78,7 @@ def norm_errors(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
     walk = train.walk([recipe] * len(seeds), seeds, split)
     with runtime.one_thread():
         before = _copy(next(walk).params)
-        for (_, batch), step in zip(train.batches(recipe, seeds, split), walk, strict=True):
+        for (_, batch), step in zip(train.batches([recipe] * len(seeds), seeds, split), walk, strict=True):
             _, gradient = landscape.loss_and_gradient(recipe.model, before, {}, batch)
             predicted = [[wn.norm_after_step(before[name][run], gradient[name][run], recipe.rule.lr)
                           for name in weights(before)] for run in range(len(seeds))]

@@ -17,7 +17,7 @@ SEEDS = (0, 1, 2)
 def split(size=60):
     rng = torch.Generator().manual_seed(0)
     x, y = torch.randn(size, 6, generator=rng), torch.randint(4, (size,), generator=rng)
-    return Split("made", x, y, x, y, x, y, 4, "")
+    return Split("made", x, y, x, y, x, y, 4, "", torch.zeros(()))
 
 
 def network(dropout=0.5, seeds=SEEDS, **options):

@@ -97,7 +97,7 @@ def test_the_theorem_holds_along_a_run_and_the_slides_term_does_not():
 
 def test_the_gradients_behind_the_theorem_are_those_of_the_network_that_trains():
     step = next(train.walk([RECIPE], [0]))
-    _, batch = next(train.batches(RECIPE, [0], train.load(RECIPE)))
+    _, batch = next(train.batches([RECIPE], [0], train.load(RECIPE)))
     y, z, _, dz = norm_runs._gradients(step.params, batch, RECIPE.model.depth, 2)
     aside = {name: buffer.clone() for name, buffer in step.buffers.items()}
     hidden = RECIPE.model.layers(step.params, aside, batch.x, training=True)
