@@ -22,7 +22,7 @@ def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
     A network may bring a ``backprop`` of its own, written by hand; autograd serves all others.
     """
     by_hand = getattr(net, "backprop", None)
-    loss = by_hand(params, batch, out) if by_hand else None
+    loss = by_hand(params, buffers, batch, out) if by_hand else None
     if loss is not None:
         return loss
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}

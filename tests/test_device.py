@@ -46,7 +46,7 @@ def split(device):
 def forward_only(net, params, buffers, batch, out):
     """Stands in for ``rules.gradients`` where autograd is wanted: the forward pass, and gradients of zero."""
     by_hand = getattr(net, "backprop", None)
-    loss = by_hand(params, batch, out) if by_hand else None
+    loss = by_hand(params, buffers, batch, out) if by_hand else None
     inside = {"mix": batch.mix} if batch.mix else {}
     return net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs, **inside).sum((1, 2)) if loss is None else loss
 
@@ -98,7 +98,7 @@ def test_the_proof_can_fail(fake_cuda):
     net = NETS[0]
     params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
     with pytest.raises(Exception, match="device"):
-        net.backprop(Stack.of(params), Batch(torch.randn(3, 10, 6), torch.zeros(3, 10, dtype=torch.long), 1, 1.0, ()),
+        net.backprop(Stack.of(params), {}, Batch(torch.randn(3, 10, 6), torch.zeros(3, 10, dtype=torch.long), 1, 1.0, ()),
                      Stack.of(params).like())
 
 

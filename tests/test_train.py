@@ -141,18 +141,29 @@ def test_the_vmapped_fallback_gives_the_numbers_of_the_fast_path():
         torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
 
 
-def test_backprop_by_hand_is_autograd():
-    net = MLP(SIZES)
-    params = Stack.of({name: value.double() for name, value in net.init([runtime.generator(s, "init") for s in range(3)])[0].items()})
-    batch = Batch(torch.randn(3, 20, 40, dtype=torch.float64), torch.randint(10, (3, 20)), 1, 1.0, [])
-    by_hand, by_autograd = params.like(), params.like()
-    loss = net.backprop(params, batch, by_hand)
+@pytest.mark.parametrize("soft", [False, True], ids=["labels", "targets"])
+@pytest.mark.parametrize("options", [{}, {"norm": "batch"}, {"dropout": 0.4}, {"norm": "batch", "dropout": 0.4}], ids=str)
+def test_backprop_by_hand_is_autograd(options, soft):
+    net = MLP(SIZES, **options)
+    params, buffers = net.init([runtime.generator(s, "init") for s in range(3)])
+    params = Stack.of({name: value.double() + 0.1 for name, value in params.items()})
+    targets = torch.rand(3, 20, 10, dtype=torch.float64).softmax(-1) if soft else None
+    batch = Batch(torch.randn(3, 20, 40, dtype=torch.float64), torch.randint(10, (3, 20)), 1, 1.0, [], targets)
+    found = []
+    for kind in (MLP, Autograd):
+        grads, own = params.like(), {name: buffer.double() for name, buffer in buffers.items()}
+        noise = [runtime.generator(seed, "noise") for seed in range(3)]
+        loss = rules.gradients(kind(SIZES, **options), params, own, batch._replace(rngs=noise), grads)
+        found.append([loss, grads.flat, *own.values()])
+    assert net.backprop(params, own, batch._replace(rngs=noise), params.like()) is not None
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-13)
 
-    class Autograd(MLP):
-        backprop = None
 
-    torch.testing.assert_close(loss, rules.gradients(Autograd(SIZES), params, {}, batch, by_autograd))
-    torch.testing.assert_close(by_hand.flat, by_autograd.flat, rtol=1e-10, atol=1e-13)
+class Autograd(MLP):
+    """The same network without a backward pass of its own."""
+
+    backprop = None
 
 
 @pytest.mark.parametrize("rule", [SGD(lr=0.1, momentum=0.9, weight_decay=0.05, decoupled=decoupled, damped=damped)

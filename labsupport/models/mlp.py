@@ -52,29 +52,25 @@ class MLP(Layered):
             outputs.append(z)
         return outputs[1:]
 
-    def backprop(self, params: Stack, batch: Batch, grads: Stack) -> Tensor | None:
+    def backprop(self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack) -> Tensor | None:
         """The gradient of the mean cross-entropy of each run, by hand; None where autograd has to do it.
 
         A step of a small network is mostly the overhead of its operations. This is the lecture's backward pass
         with as few of them as can be: it takes about two thirds of autograd's time.
 
         Args:
-            params: of R runs.
+            params, buffers: of R runs; batch norm moves its running statistics.
             batch: what the step sees.
             grads: where the gradients are written, shapes as params.
 
         Returns:
-            The loss of each run (R,), or None if this network is not a plain ReLU one, or samples are blended inside it.
+            The loss of each run (R,), or None if this network is not one of ReLUs, plain or behind batch norm, or if samples are
+            blended inside it.
         """
-        if self.norm or self.activation != "relu" or batch.mix:
+        if self.norm not in (None, "batch") or self.ghost or self.activation != "relu" or batch.mix:
             return None
-        x = batch.x
-        masks = layers.masks(self.dropout, batch.rngs, x, self.sizes[1:-1])
-        hs, depth = [x if x.dim() == 3 else x.flatten(2)], self.depth
-        for i in range(1, depth):
-            hs.append(torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params.turned[f"weight{i}"]).relu_())
-            if masks:
-                hs[-1].mul_(masks[i - 1])
+        masks, depth = layers.masks(self.dropout, batch.rngs, batch.x, self.sizes[1:-1]), self.depth
+        hs, normed = self._rise(params, buffers, batch.x, masks)
         # classes before samples: a product with few rows is faster than one with few columns
         logits = torch.baddbmm(params[f"bias{depth}"][..., None], params[f"weight{depth}"], hs[-1].mT)
         loss, vt = _cross_entropy_and_slope(logits, batch.y, batch.targets)
@@ -85,8 +81,29 @@ class MLP(Layered):
                 v = torch.bmm(vt.mT, params[f"weight{i}"])
                 if masks:  # a dropped unit puts out 0, so the next line stops its gradient
                     v.mul_(1 / (1 - per_run(self.dropout, v)))
-                vt = torch.ops.aten.threshold_backward.grad_input(v, hs[i - 1], 0, grad_input=v).mT
+                v = torch.ops.aten.threshold_backward.grad_input(v, hs[i - 1], 0, grad_input=v)
+                if self.norm:
+                    v, *found = layers.normalize_backward(v, *normed[i - 1], [1])
+                    for name, grad in zip(("scale", "shift"), found, strict=True):
+                        grads[f"{name}{i - 1}"].copy_(grad[:, 0])
+                vt = v.mT
         return loss
+
+    def _rise(self, params: Stack, buffers: dict[str, Tensor], x: Tensor,
+              masks: list[Tensor] | None) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor, Tensor]]]:
+        """The inputs and what each hidden layer puts out; and of each norm what its backward pass needs."""
+        hs, normed = [x if x.dim() == 3 else x.flatten(2)], {}
+        for i in range(1, self.depth):
+            z = torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params.turned[f"weight{i}"])
+            if self.norm:
+                scale = params[f"scale{i}"][:, None]
+                z, hat, mean, var = layers.normalize(z, scale, params[f"shift{i}"][:, None], [1])
+                layers.track(buffers, i, mean[:, 0], var[:, 0], z.shape[1])
+                normed[i] = hat, scale, var
+            hs.append(z.relu_())
+            if masks:
+                hs[-1].mul_(masks[i - 1])
+        return hs, normed
 
 
 def _cross_entropy_and_slope(logits: Tensor, y: Tensor, targets: Tensor | None) -> tuple[Tensor, Tensor]:
