@@ -33,5 +33,5 @@ def norm_course(recipe: Recipe, seeds: Sequence[int]) -> tuple[tuple[float, ...]
     It is the ``course`` that FollowingSGD takes.
     """
     with runtime.one_thread():
-        return tuple(tuple(step.params[name].square().sum((1, 2)).mean().item() for name in hidden_weights(step.params))
+        return tuple(tuple(step.params[name].square().flatten(1).sum(1).mean().item() for name in hidden_weights(step.params))
                      for step in train.walk([recipe] * len(seeds), seeds))
