@@ -13,8 +13,8 @@ from labsupport.contracts import Recipe
 from labsupport.models import CNN, MLP
 
 WORDS = {"quick": "quick profile",
-         "full": "full profile: studies of MNIST-1D and small MNIST at the size of the papers (labsupport/profiles.py), sizes and "
-                 "steps named here are the quick profile's"}
+         "full": "full profile: studies of MNIST-1D and small MNIST at the size of the papers (labsupport/profiles.py), "
+                 "sizes and steps named here are the quick profile's"}
 """What a claim says of its profile."""
 
 

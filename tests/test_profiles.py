@@ -93,8 +93,8 @@ def test_what_a_step_does_stays(full):
 
 # -- that it trains ----------------------------------------------------------------------------------
 
-VARIANTS = {"plain": dict(), "batch norm": dict(norm="batch"), "ghost": dict(norm="batch", ghost=10), "layer norm": dict(norm="layer"),
-            "noisy": dict(norm="noisy_batch", noise=0.3), "weight norm": dict(norm="weight"), "dropout": dict(dropout=0.3),
+VARIANTS = {"plain": dict(), "batch norm": dict(norm="batch"), "ghost": dict(norm="batch", ghost=10),
+            "layer norm": dict(norm="layer"), "noisy": dict(norm="noisy_batch", noise=0.3), "weight norm": dict(norm="weight"), "dropout": dict(dropout=0.3),
             "gelu": dict(activation="gelu"), "tanh": dict(activation="tanh"), "sigmoid": dict(activation="sigmoid"),
             "elu": dict(activation="elu"), "silu": dict(activation="silu"), "leaky": dict(activation="leaky_relu")}
 
