@@ -8,6 +8,7 @@ from rooms above its own in this list:
     workers        work shared out over the cores
     storage        files that are whole or not there
     reference      the lecture's equations as pure functions, one module a topic
+    published      CIFAR-10 and MNIST as they were published: files checked, fetched, read
     datasets       a name -> tensors
     augment        what a batch goes through before a step: transforms, mixup
     stacks         R copies of the parameters in one block of memory
@@ -15,6 +16,7 @@ from rooms above its own in this list:
     rules          how parameters change: SGD and Adam for R runs at once
     probes         what else can be measured of R runs, one module a theme
     train          the one training loop
+    profiles       what an experiment becomes in the full profile
     trajectories   runs compared step by step
     landscape      the loss around a run, step by step
     study          arms x seeds -> a Result, kept on disk

@@ -17,7 +17,7 @@ import os
 import tomllib
 from pathlib import Path
 
-from labsupport import runtime, storage
+from labsupport import profiles, runtime, storage
 from labsupport.contracts import Claim, Interval
 
 FEWEST_RUNS = 10
@@ -109,7 +109,7 @@ def _enter(id: str, kind: str, measured: Interval, verdict: str, measure: str, c
         raise ValueError(f"no statement {id!r}; there are {', '.join(STATEMENTS)}")
     chapter, statement = STATEMENTS[id]["chapter"], STATEMENTS[id].get(kind, STATEMENTS[id]["statement"])
     entry = Card(id, chapter, kind, statement, measured.estimate, measured.low, measured.high, measured.runs, verdict,
-                 measure, criterion, f"{budget}; profile {runtime.profile()}")
+                 measure, criterion, f"{budget}; {profiles.WORDS[runtime.profile()]}")
     _entered[(id, measure)] = entry
     rows = [dataclasses.asdict(e) for e in _entered.values() if e.chapter == chapter]
     storage.write(folder() / f"{chapter}.json", json.dumps(rows, indent=1).encode())

@@ -76,6 +76,18 @@ def _data() -> tuple[bool, str]:
     return True, ", ".join(f"{s.name} {len(s.y_train)}+{len(s.y_test)} ({s.digest.split('/')[0]})" for s in splits)
 
 
+def _full() -> tuple[bool, str]:
+    from labsupport import published, runtime
+    for name in published.PUBLISHED:
+        published.refuse_damaged(name)
+    lacking = [name for name in published.PUBLISHED if published.missing(name)]
+    if not lacking:
+        return True, f"{' and '.join(published.PUBLISHED)} are there, checksums verified"
+    if runtime.profile() == "quick":
+        return True, f"{' and '.join(lacking)} not there; the quick profile needs none"
+    return False, "the first run fetches what is missing. " + " ".join(published.advice(name) for name in lacking)
+
+
 def _disk() -> tuple[bool, str]:
     from labsupport import runtime
     folder = runtime.home()
@@ -86,7 +98,7 @@ def _disk() -> tuple[bool, str]:
 
 
 EXAMINED = {"python": _python, "torch": _torch, "device": _device, "cuda": _cuda, "profile": _profile,
-            "data": _data, "disk": _disk}
+            "data": _data, "full": _full, "disk": _disk}
 
 
 def exercises(given: argparse.Namespace) -> int:

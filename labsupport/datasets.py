@@ -1,4 +1,5 @@
-"""A name -> tensors: real data that ships inside Python packages, so that no network is needed.
+"""A name -> tensors: real data that ships inside Python packages, so that no network is needed; and, for the full profile,
+MNIST and CIFAR-10 as they were published.
 
 Samples are kept in a fixed order in which the classes take turns. Every prefix is therefore stratified: a subset
 is a prefix, smaller subsets lie inside larger ones, and the validation part is cut from the other end.
@@ -16,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from labsupport import runtime, storage
+from labsupport import published, runtime, storage
 from labsupport.contracts import Split
 from labsupport.reference import standardization
 
@@ -31,7 +32,9 @@ def load(name: str, *, train_size: int | None = None, valid_size: int = 0, stand
     Args:
         name: "mnist1d" (4,000 + 1,000 signals of 40 samples), "mnist5k" (4,000 + 1,000 images, 1 x 28 x 28), both
             scaled as a whole to mean 0 and variance 1; "wine" (142 + 36 wines, 13 measurements) or "cancer"
-            (456 + 113 tumours, 30 measurements), whose columns keep their units.
+            (456 + 113 tumours, 30 measurements), whose columns keep their units; "mnist" (60,000 + 10,000 images,
+            1 x 28 x 28) and "cifar10" (50,000 + 10,000, 3 x 32 x 32), cut as they were published and scaled channel by
+            channel to mean 0 and variance 1 over the training pool.
         train_size: samples to train on; None takes all that are left after the validation part.
         valid_size: samples of the training pool that are held out for choices.
         label_noise: share of the training samples whose label is drawn anew from all classes; which ones, and what they
@@ -44,9 +47,10 @@ def load(name: str, *, train_size: int | None = None, valid_size: int = 0, stand
     Raises:
         ValueError: for an unknown name, a label_noise outside [0, 1], sizes that the training pool cannot give, or a column to standardize that
             has one value throughout.
+        published.Unavailable: if files of "mnist" or "cifar10" are damaged, or missing and not to be had.
     """
-    if name not in SOURCES:
-        raise ValueError(f"no data set {name!r}; there are {', '.join(SOURCES)}")
+    if name not in SOURCES and name not in published.PUBLISHED:
+        raise ValueError(f"no data set {name!r}; there are {', '.join([*SOURCES, *published.PUBLISHED])}")
     with _making:
         whole = _pool(name, str(runtime.device()))
     pool, classes = len(whole.y_train), whole.classes
@@ -78,7 +82,22 @@ def _standardized(split: Split) -> Split:
 
 @functools.lru_cache(maxsize=8)
 def _pool(name: str, device: str) -> Split:
-    """The whole training pool and test set; made once, then read from disk."""
+    """The whole training pool and test set, on the device."""
+    if name in published.PUBLISHED:
+        return _published(name, device)
+    t = _bundled(name)
+    digest = _digest(t)
+    return _whole(name, digest, {key: tensor.to(device) for key, tensor in t.items()})
+
+
+def _whole(name: str, digest: str, t: Mapping[str, torch.Tensor]) -> Split:
+    return Split(name=name, x_train=t["x_train"], y_train=t["y_train"], x_valid=t["x_train"][:0],
+                 y_valid=t["y_train"][:0], x_test=t["x_test"], y_test=t["y_test"],
+                 classes=int(t["y_test"].max()) + 1, digest=digest, black=t["black"])
+
+
+def _bundled(name: str) -> dict[str, torch.Tensor]:
+    """A data set of a package: made once, then read from disk."""
     path = runtime.home() / "data" / f"{name}-{_recipe_digest(name)}.npz"
     stored = storage.read(path)
     if stored is None:
@@ -87,12 +106,23 @@ def _pool(name: str, device: str) -> Split:
         stored = buffer.getvalue()
         storage.write(path, stored)
     arrays = np.load(io.BytesIO(stored))
-    t = {key: torch.from_numpy(arrays[key]) for key in sorted(arrays)}
+    return {key: torch.from_numpy(arrays[key]) for key in sorted(arrays)}
+
+
+def _published(name: str, device: str) -> Split:
+    """The published files on the device: bytes until they are there, then scaled in place, and kept nowhere else."""
+    t = {}
+    for part, (x, y) in published.read(name).items():
+        rng = np.random.default_rng(0)
+        rows = _take_turns([rng.permutation(np.flatnonzero(y == k)) for k in np.unique(y)], by_share=True)
+        t |= {f"x_{part}": torch.from_numpy(x[rows]), f"y_{part}": torch.from_numpy(y[rows])}
     digest = _digest(t)
     t = {key: tensor.to(device) for key, tensor in t.items()}
-    return Split(name=name, x_train=t["x_train"], y_train=t["y_train"], x_valid=t["x_train"][:0],
-                 y_valid=t["y_train"][:0], x_test=t["x_test"], y_test=t["y_test"],
-                 classes=int(t["y_test"].max()) + 1, digest=digest, black=t["black"])
+    t |= {key: t[key].float() for key in ("x_train", "x_test")}
+    std, mean = torch.std_mean(t["x_train"], (0, 2, 3), correction=0, keepdim=True)
+    for key in ("x_train", "x_test"):
+        t[key].sub_(mean).div_(std)
+    return _whole(name, digest, t | {"black": (-mean / std)[0]})
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -113,8 +143,10 @@ def _split(x: np.ndarray, y: np.ndarray, in_units: bool) -> dict[str, np.ndarray
     return {"black": black, "x_train": x[train], "y_train": y[train], "x_test": x[test], "y_test": y[test]}
 
 
-def _take_turns(groups: list[np.ndarray]) -> np.ndarray:
-    ranks = np.concatenate([np.arange(len(group)) for group in groups])
+def _take_turns(groups: list[np.ndarray], by_share: bool = False) -> np.ndarray:
+    """The rows of all classes, one of each in turn; ``by_share``: large classes more often, so that every stretch, and not
+    only every prefix, has the shares of the whole."""
+    ranks = np.concatenate([(np.arange(len(group)) + 0.5) / (len(group) if by_share else 1) for group in groups])
     return np.concatenate(groups)[np.argsort(ranks, kind="stable")]
 
 

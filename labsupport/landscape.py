@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from labsupport import rules, runtime, train
+from labsupport import profiles, rules, runtime, train
 from labsupport.contracts import Batch, Net, Recipe, Step
 from labsupport.stacks import Stack, stacked
 
@@ -107,6 +107,7 @@ def survey(recipe: Recipe, seeds: Sequence[int], rates: Sequence[float], every: 
         A tidy table with the metrics ``loss_low``, ``loss_high``, ``predictiveness_low``, ``predictiveness_high`` (the
         least and the most over the rates), ``smoothness`` and, from one step to the next, ``shift<i>`` and ``cosine<i>``.
     """
+    recipe = profiles.sized(recipe)
     net = stacked([recipe.model], runtime.device())
     rows = []
     with runtime.one_thread():

@@ -52,6 +52,19 @@ def profile() -> str:
     return name
 
 
+def mixed() -> bool:
+    """Whether networks multiply in bfloat16: in the full profile, on CUDA."""
+    return profile() == "full" and device().type == "cuda"
+
+
+def autocast() -> contextlib.AbstractContextManager:
+    """Forward passes of training and evaluation run in here: products in bfloat16 where ``mixed`` says so.
+
+    Weights, gradients, norms and losses stay float32; float64 stays what it is.
+    """
+    return torch.autocast(device().type, torch.bfloat16) if mixed() else contextlib.nullcontext()
+
+
 def home() -> Path:
     """The folder for results: LABSUPPORT_HOME, else .labsupport of the checkout, else the user's cache."""
     given = os.environ.get("LABSUPPORT_HOME")

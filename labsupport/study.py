@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from labsupport import runtime, storage, train
+from labsupport import profiles, runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
-SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models/*.py", "rules.py", "train.py",
+SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules.py", "train.py",
            "augment.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
@@ -63,6 +63,9 @@ def study(arms: Sequence[Arm], seeds: Sequence[int] = range(10), probes: Sequenc
     The result is kept on disk under a digest of the recipes, the data, the source and the torch version: the
     same study again is read, not trained. A damaged file is trained again, with a warning.
 
+    In the full profile every recipe is trained at the size of the papers (``profiles.sized``); the Result keeps the arms as
+    they were given, so a recipe chosen from it can go into another study.
+
     Args:
         arms: the sides of the comparison, with names that differ.
         seeds: each arm is trained from each of these, so differences between arms are paired.
@@ -75,10 +78,11 @@ def study(arms: Sequence[Arm], seeds: Sequence[int] = range(10), probes: Sequenc
     names = [arm.name for arm in arms]
     if not arms or not seeds or len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
         raise ValueError(f"a study needs arms with different names and different seeds, not {names} and {list(seeds)}")
-    path = runtime.home() / "results" / f"{_digest(arms, seeds, probes)}.json"
+    sized = [dataclasses.replace(arm, recipe=profiles.sized(arm.recipe)) for arm in arms]
+    path = runtime.home() / "results" / f"{_digest(sized, seeds, probes)}.json"
     stored = storage.read(path)
     if stored is None:
-        stored = _run(arms, seeds, probes)
+        stored = _run(sized, seeds, probes)
         storage.write(path, stored)
     record = json.loads(stored)
     return Result(pd.DataFrame(record["table"]), pd.DataFrame(record["diverged"]), arms, seeds, record["seconds"])
@@ -101,7 +105,7 @@ def _run(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe
 def _digest(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> str:
     data = {train.load(recipe).digest for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}}
     parts = [[(arm.name, _describe(arm.recipe)) for arm in arms], list(seeds), [_describe_probe(p) for p in probes],
-             sorted(data), storage.source_digest(*SOURCES), torch.__version__, runtime.device().type]
+             sorted(data), storage.source_digest(*SOURCES), torch.__version__, runtime.device().type, runtime.mixed()]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
 

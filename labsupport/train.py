@@ -158,7 +158,8 @@ def evaluate(net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: 
     runs = len(params.flat)
     loss, right = params.flat.new_zeros(runs), params.flat.new_zeros(runs)
     for some, labels in zip(x.split(EVAL_ROWS), y.split(EVAL_ROWS), strict=True):
-        logits = net.forward(params, buffers, some.to(loss.dtype).expand(runs, *some.shape))
+        with runtime.autocast():
+            logits = net.forward(params, buffers, some.to(loss.dtype).expand(runs, *some.shape)).to(loss.dtype)
         labels = labels.expand(runs, -1)
         loss += F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(runs, -1).sum(1)
         right += (logits.argmax(-1) == labels).sum(1)

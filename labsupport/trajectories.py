@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from labsupport import runtime, train
+from labsupport import profiles, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.rules import hidden_weights
 
@@ -18,7 +18,7 @@ def gap(one: Recipe, other: Recipe, seeds: Sequence[int], steps: int) -> Tensor:
         seeds: R runs.
         steps: T, at most as many as the recipes take.
     """
-    walks = [train.walk([recipe] * len(seeds), seeds) for recipe in (one, other)]
+    walks = [train.walk([profiles.sized(recipe)] * len(seeds), seeds) for recipe in (one, other)]
     rows = []
     with runtime.one_thread():
         for _, a, b in zip(range(steps + 1), *walks, strict=False):
@@ -34,4 +34,4 @@ def norm_course(recipe: Recipe, seeds: Sequence[int]) -> tuple[tuple[float, ...]
     """
     with runtime.one_thread():
         return tuple(tuple(step.params[name].square().flatten(1).sum(1).mean().item() for name in hidden_weights(step.params))
-                     for step in train.walk([recipe] * len(seeds), seeds))
+                     for step in train.walk([profiles.sized(recipe)] * len(seeds), seeds))

@@ -1,11 +1,13 @@
 """Everything is made on the chosen device, proved without a GPU: inside FakeTensorMode a mix of devices raises."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from labsupport import models, rules, runtime, train
+from labsupport import datasets, models, published, rules, runtime, train
 from labsupport.augment import Cutout, Mixup, RandomCrop, RandomFlip, RandomRotation
 from labsupport.contracts import Batch, Recipe, Split
 from labsupport.reference import mixup
@@ -88,6 +90,71 @@ def test_changes_and_mixup_stay_on_the_device(fake_cuda, monkeypatch, layers):
     recipe = Recipe(net, rules.SGD(lr=0.1), augment=TRANSFORMS, mixup=Mixup(0.5, layers), epochs=1, batch_size=10)
     steps = list(train.walk([recipe] * 3, SEEDS, data))
     assert len(steps) == 5 and steps[-1].params.flat.device.type == "cuda"
+
+
+@pytest.fixture
+def fake_bfloat16(fake_cuda, monkeypatch):
+    """The full profile on that GPU; autocast asks PyTorch whether there is one."""
+    monkeypatch.setenv("LABSUPPORT_PROFILE", "full")
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+
+
+def in_autocast(seen):
+    """``forward_only`` where ``rules.gradients`` would run it; notes the precision of the logits."""
+    def forward(net, params, buffers, batch, out):
+        inside = {"mix": batch.mix} if batch.mix else {}
+        with runtime.autocast():
+            logits = net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs, **inside)
+        seen.add(logits.dtype)
+        return logits.to(params.flat.dtype).sum((1, 2))
+    return forward
+
+
+FULL = {f"{net.__class__.__name__} {norm}": dataclasses.replace(net, norm=norm)
+        for norm in (None, "batch", "layer", "weight", "noisy_batch")
+        for net in (models.CNN(shape=(3, 32, 32), channels=(16, 24)), models.MLP((3 * 32 * 32, 64, 10), dropout=0.2))}
+
+
+@pytest.mark.parametrize("net", FULL.values(), ids=FULL)
+def test_images_of_cifars_shape_train_on_the_device_with_products_in_bfloat16(fake_bfloat16, monkeypatch, net):
+    seen = set()
+    monkeypatch.setattr(rules, "gradients", in_autocast(seen))
+    monkeypatch.setattr(mixup, "coefficient", lambda u, alpha: u)
+    x, y = torch.randn(40, 3, 32, 32, device=CUDA), torch.zeros(40, dtype=torch.long, device=CUDA)
+    data = Split("made", x, y, x, y, x, y, 10, "", torch.zeros(3, 1, 1, device=CUDA))
+    recipe = Recipe(net, rules.SGD(lr=0.1, momentum=0.9), augment=TRANSFORMS, mixup=Mixup(0.5, (0, 1)), epochs=1, batch_size=10)
+    steps = list(train.walk([recipe] * 3, SEEDS, data))
+    end = [steps[-1].params.flat, steps[-1].loss, *steps[-1].buffers.values()]
+    assert {(tensor.device.type, tensor.dtype) for tensor in end} == {("cuda", torch.float32)} and seen == {torch.bfloat16}
+    measured = train.measure(net, steps[-1].params, steps[-1].buffers, data)
+    assert {(value.device.type, value.dtype) for value in measured.values()} == {("cuda", torch.float32)}
+
+
+def test_a_gpus_convolutions_see_channels_last(fake_bfloat16):
+    net = models.CNN(shape=(3, 32, 32), channels=(16, 24), norm="batch")
+    params, buffers = net.init([runtime.generator(seed, "init") for seed in SEEDS])
+    with runtime.autocast():
+        *hidden, logits = net.layers(params, buffers, torch.randn(3, 10, 3, 32, 32, device=CUDA), training=True)
+    assert all(run.is_contiguous(memory_format=torch.channels_last) for h in hidden for run in h.unbind())
+    assert (logits.device.type, logits.dtype, logits.shape) == ("cuda", torch.bfloat16, (3, 10, 10))
+
+
+@pytest.fixture
+def published_parts(small):
+    """The small files, read before a device is pretended."""
+    return {name: published.read(name) for name in published.PUBLISHED}
+
+
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_published_data_are_kept_on_the_device(published_parts, fake_cuda, monkeypatch, name):
+    """Their digest and their number of classes are of values, which a fake tensor has none of."""
+    monkeypatch.setattr(published, "read", published_parts.get)
+    monkeypatch.setattr(datasets, "_digest", lambda tensors: "made")
+    monkeypatch.setattr(datasets, "_whole", lambda name, digest, tensors: tensors)
+    kept = datasets._pool(name, str(runtime.device()))
+    assert {(axis, kept[key].device.type, kept[key].dtype) for key in kept for axis in key[0]} == {
+        ("x", "cuda", torch.float32), ("y", "cuda", torch.int64), ("b", "cuda", torch.float32)}
 
 
 def test_hyperparameters_that_differ_are_made_on_the_device(fake_cuda):

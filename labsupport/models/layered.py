@@ -110,7 +110,12 @@ class Layered:
 
     def hidden(self, z: Tensor, params: Tensors, buffers: dict[str, Tensor], layer: int, training: bool,
                rngs: Sequence[Generator], axis: int = -1) -> Tensor:
-        """Norm and activation of a hidden layer's products (R, B, ..., C), or with the channels on another axis."""
+        """Norm and activation of a hidden layer's products (R, B, ..., C), or with the channels on another axis.
+
+        Norms are taken in the weights' precision: a mean of numbers in bfloat16 has three digits.
+        """
+        if self.norm not in (None, "weight"):
+            z = z.to(params[f"scale{layer}"].dtype)
         if self.norm in ("batch", "noisy_batch"):
             z = layers.batch_norm(z, params, buffers, layer, training, axis, self.ghost)
         if self.norm == "noisy_batch" and training:

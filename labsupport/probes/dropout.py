@@ -105,10 +105,10 @@ class Uncertainty:
 
 
 def strangers(x: Tensor) -> dict[str, Tensor]:
-    """Inputs that no network of the book was trained on, made of inputs (N, D) and as many."""
-    order = torch.randperm(x.shape[-1], generator=runtime.generator(0, "shuffled")).to(x.device)
+    """Inputs that no network of the book was trained on, made of inputs (N, ...) and as many."""
+    order = torch.randperm(x[0].numel(), generator=runtime.generator(0, "shuffled")).to(x.device)
     noise = torch.empty(x.shape).normal_(generator=runtime.generator(0, "noise")).to(x)
-    return {"shuffled": x[..., order], "noise": x.mean() + x.std() * noise}
+    return {"shuffled": x.flatten(1)[:, order].view(x.shape), "noise": x.mean() + x.std() * noise}
 
 
 def areas(happened: Tensor, score: Tensor) -> Tensor:
