@@ -15,31 +15,32 @@ from labsupport.stacks import Stack
 class Segments:
     r"""What a network says on the way from one test sample to another of a different class.
 
-    At step k of T, so at a share :math:`t = k/T` of the way: ``own<k>`` is the mean probability of the class at the start,
-    ``third<k>`` the share of points at which the class that is named is neither of the two. ``bend<k>`` is the mean distance
-    (total variation, half the sum of absolute differences) from the straight line between the predictions at the ends,
-    and ``bend`` and ``third`` are the means over the steps between the ends.
+    Of the pairs drawn, each run looks at those whose two ends it names rightly; ``pairs`` is how many they are. At step k of T,
+    so at a share :math:`t = k/T` of the way: ``own<k>`` is the mean probability of the class at the start, ``third<k>`` the
+    share of points at which the class that is named is neither of the two, ``bend<k>`` the mean distance (total variation,
+    half the sum of absolute differences) from the straight line between the predictions at the ends. ``bend`` and
+    ``third`` are their means over the steps between the ends. A run with no such pair has NaN.
 
     Args:
-        pairs: how many; the same ones for every run.
+        drawn: how many pairs are drawn; the same ones for every run.
         steps: T, at least 2.
     """
 
-    pairs: int = 400
+    drawn: int = 1000
     steps: int = 10
 
     def __call__(self, net: Layered, params: Stack, buffers: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
-        starts, ends = couples(split.y_test, self.pairs)
-        x, y = split.x_test.to(params.flat.dtype), split.y_test
+        starts, ends = couples(split.y_test, self.drawn)
+        x, first, last = split.x_test.to(params.flat.dtype), split.y_test[starts], split.y_test[ends]
         ways = [torch.lerp(x[starts], x[ends], k / self.steps) for k in range(self.steps + 1)]
         said = [net.forward(params, buffers, w.expand(len(params.flat), *w.shape)).softmax(-1) for w in ways]
-        found = {}
+        known = (said[0].argmax(-1) == first) & (said[-1].argmax(-1) == last)
+        found = {"pairs": known.sum(1).to(params.flat.dtype)}
         for k, p in enumerate(said):
-            line = torch.lerp(said[0], said[-1], k / self.steps)
-            named = p.argmax(-1)
-            found |= {f"own{k}": p.gather(-1, y[starts].expand(len(p), -1)[..., None]).mean((1, 2)),
-                      f"third{k}": ((named != y[starts]) & (named != y[ends])).to(p.dtype).mean(1),
-                      f"bend{k}": (p - line).abs().sum(-1).mean(-1) / 2}
+            line, named = torch.lerp(said[0], said[-1], k / self.steps), p.argmax(-1)
+            seen = {"own": p.gather(-1, first.expand(len(p), -1)[..., None])[..., 0],
+                    "third": (named != first) & (named != last), "bend": (p - line).abs().sum(-1) / 2}
+            found |= {f"{name}{k}": (values * known).sum(1) / found["pairs"] for name, values in seen.items()}
         between = range(1, self.steps)
         return found | {name: torch.stack([found[f"{name}{k}"] for k in between]).mean(0) for name in ("bend", "third")}
 
@@ -94,8 +95,9 @@ class Spectrum:
 
 
 def spectrum(h: Tensor) -> Tensor:
-    """The squared singular values, largest first, of R matrices (R, N, H): (R, min(N, H))."""
-    return torch.linalg.svdvals(h).square()
+    """The squared singular values, largest first, of R matrices (R, N, H): (R, H); as eigenvalues of their squares, which are small."""
+    h = h.double()
+    return torch.linalg.eigvalsh(h.mT @ h).flip(1).clamp(min=0)
 
 
 def effective_rank(energies: Tensor) -> Tensor:

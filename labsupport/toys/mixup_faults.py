@@ -94,13 +94,17 @@ class Faulty(Mixup):
         mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix  # who and how much, not yet carried out
         runs, size = batch.y.shape
         y = F.one_hot(batch.y, classes).to(batch.x.dtype).flatten(0, 1)
-        x, alpha = batch.x.flatten(0, 1), torch.as_tensor(self.alpha, dtype=torch.float64).expand(runs)
-        u = runtime.uniform(rngs, size, torch.empty(runs, dtype=torch.float64))
-        own = coefficient(u, alpha[:, None]).to(x).flatten()
+        x = batch.x.flatten(0, 1)
+        own = self._own(runs, size, rngs).to(x) if self.fault == "lam_per_sample" else x.new_empty(0)
         lam = mix.weights[1].repeat_interleave(size)
         another = y.view(runs, size, -1).flip(1).flatten(0, 1)
         x, targets = BLENDS[self.fault](Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own))
         return batch._replace(x=x.view(batch.x.shape), targets=targets.view(runs, size, -1))
+
+    def _own(self, runs: int, size: int, rngs: Sequence[Generator]) -> Tensor:
+        """A coefficient for each sample, (R·B,)."""
+        alpha = torch.as_tensor(self.alpha, dtype=torch.float64).expand(runs)
+        return coefficient(runtime.uniform(rngs, size, alpha), alpha[:, None]).flatten()
 
 
 def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
