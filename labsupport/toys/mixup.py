@@ -81,10 +81,11 @@ def shading(world: str = "crescents", alpha: float = 1.0) -> Figure:
 
 def _shaded(ax: Axes, x: Tensor, y: Tensor, p: Tensor) -> None:
     edges = (-EDGE, EDGE, -EDGE, EDGE)
+    p = p.numpy()
     ax.imshow(p, extent=edges, origin="lower", cmap=SHADES, vmin=0, vmax=1.25)
     ax.contour(p, levels=[0.5], extent=edges, colors="#222222", linewidths=1.2)
     for k, (colour, marker) in enumerate(((GREEN, "o"), (ORANGE, "^"))):
-        ax.scatter(*x[y == k].T, s=9, color=colour, marker=marker, linewidths=0)
+        ax.scatter(*x[y == k].T.numpy(), s=9, color=colour, marker=marker, linewidths=0)
     ax.set(xticks=[], yticks=[], aspect="equal")
     ax.grid(False)
 
