@@ -56,7 +56,7 @@ def forest(ax: Axes, by_seed: Tensor, most: int = 2) -> None:
     for i, label in enumerate(("main effect", "interaction of two")):
         ax.plot([], [], marker=plots.MARKERS[i], color=plots.COLOURS[i], lw=3.5, label=label)
     ax.plot([], [], marker="o", mfc="white", color=GREY, ls="", label="not clear of zero (Holm)")
-    ax.legend(loc="lower right")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.42, 1.0), ncols=3, fontsize=9, columnspacing=1.2)
 
 
 def pair(ax: Axes, y: Tensor, a: str, b: str) -> None:

@@ -97,6 +97,7 @@ def by_order(anova: pd.DataFrame) -> pd.DataFrame:
     table = pd.DataFrame(rows).T
     table["F"] = (table["sum_sq"] / table["df"]) / (rest["sum_sq"] / rest["df"])
     table["p"] = stats.f.sf(table["F"], table["df"], rest["df"])
+    table.loc["rest", ["F", "p"]] = np.nan
     table["share"] = table["sum_sq"] / table["sum_sq"].sum()
     return table
 
