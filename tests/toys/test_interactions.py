@@ -1,0 +1,169 @@
+"""What the chapter on interactions reads off 32 cells, and draws: recipes, orders, paths, rivals, noise."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+
+from labsupport import plots
+from labsupport.augment import Mixup, RandomCrop
+from labsupport.contracts import Arm, Interval, Recipe, Result
+from labsupport.models import MLP
+from labsupport.reference import interactions as it
+from labsupport.rules import SGD
+from labsupport.toys import interaction_plots as draw
+from labsupport.toys import interactions as toy
+
+BASE = Recipe(MLP(), SGD())
+LEVELS = {"decay": 0.01, "dropout": 0.2, "crop": 4.0, "mixup": 0.3}
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plots.plt.close("all")
+
+
+def noise(*shape, seed=1):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def made(per_cell):
+    """A result whose cell c has these accuracies, one a seed; arms in a shuffled order."""
+    names = [toy.name(cell) for cell in range(32)]
+    rows = [(names[cell], seed, 1, "test_accuracy", value) for cell in reversed(range(32))
+            for seed, value in enumerate(per_cell[cell])]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "epoch", "metric", "value"])
+    return Result(table, table.iloc[:0], tuple(Arm(name, BASE) for name in names), (0, 1), 0.0)
+
+
+# -- cells -----------------------------------------------------------------------------------------
+
+
+def test_a_cell_has_the_tricks_of_its_bits_and_no_others():
+    full, none = toy.recipe(BASE, toy.ALL, LEVELS), toy.recipe(BASE, 0, {})
+    assert none == BASE
+    assert (full.model.norm, full.rule.weight_decay, full.model.dropout) == ("batch", 0.01, 0.2)
+    assert (full.augment, full.mixup) == ((RandomCrop(4),), Mixup(0.3))
+    assert toy.recipe(BASE, 0b01000, LEVELS).augment and not toy.recipe(BASE, 0b10111, LEVELS).augment
+    assert toy.name(0b01001) == "norm + crop" and toy.name(0) == "none"
+
+
+def test_the_factorial_has_every_cell_at_the_rates_of_its_kind():
+    arms = toy.factorial(BASE, LEVELS, {False: (0.1, 0.2), True: (0.05,)})
+    assert len({arm.name for arm in arms}) == 16 * 2 + 16
+    assert all((arm.recipe.rule.lr == 0.05) == (arm.recipe.model.norm == "batch") for arm in arms)
+
+
+def test_tricks_alone_come_at_every_strength_and_rate():
+    arms = toy.alone(BASE, {"crop": (2, 4), "decay": (0.1,)}, (0.1, 0.2))
+    assert [arm.values["strength"] for arm in arms] == [2, 2, 4, 4, 0.1, 0.1]
+    assert all(arm.recipe.model.norm is None for arm in arms)
+
+
+def test_cells_stand_in_standard_order_whatever_the_order_of_the_arms():
+    y = toy.cells(made([(cell / 100, cell / 100) for cell in range(32)]))
+    assert y.shape == (2, 32) and torch.allclose(y[0], torch.arange(32.0).double())
+
+
+def test_a_diverged_cell_is_named():
+    with pytest.raises(ValueError, match="diverged: norm \\+ decay;"):
+        toy.cells(made([(0.5, np.nan if cell == 3 else 0.5) for cell in range(32)]))
+
+
+# -- what is read off them -------------------------------------------------------------------------
+
+
+def test_the_orders_of_the_analysis_of_variance_are_the_sums_of_squares():
+    y = noise(4, 32)
+    fitted = ols("accuracy ~ C(seed) + norm*decay*dropout*crop*mixup", toy.tidy(y)).fit()
+    table, parts, order = toy.by_order(anova_lm(fitted)), it.sums_of_squares(y), it.orders(5)[1:]
+    assert table["df"].tolist() == [5, 10, 10, 6, 3, 93] and table["share"].sum() == pytest.approx(1)
+    for row, which in (("main effects", order == 1), ("pairs", order == 2), ("four and five", order > 3)):
+        assert table.loc[row, "sum_sq"] == pytest.approx(parts["effects"][which].sum().item())
+    assert table.loc["rest", "sum_sq"] == pytest.approx(parts["rest"].item())
+
+
+def test_half_of_the_cells_shows_an_effect_with_its_alias():
+    """Straight from the sixteen cells with an odd number of tricks on."""
+    y = noise(5, 32)
+    x = it.design(5)
+    odd = (x > 0).sum(1) % 2 == 1
+    crop = y[:, odd & (x[:, 3] > 0)].mean() - y[:, odd & (x[:, 3] < 0)].mean()
+    assert toy.half(it.effects(y), "crop").estimate == pytest.approx(crop.item())
+
+
+def test_a_switch_compares_a_cell_with_the_one_that_differs_in_one_trick():
+    y = torch.arange(32.0).double().square().expand(3, 32)
+    assert toy.switched(y, "decay", 0b00001).tolist() == toy.switched(y, "decay", 0b00011).tolist() == [9 - 1] * 3
+
+
+def test_the_path_stops_at_the_first_cell_from_which_nothing_gains():
+    """Crop gains 9; then norm gains 2; everything else loses. A better cell behind a worse one is not found."""
+    y = torch.zeros(2, 32).double()
+    y[:, 0b01000], y[:, 0b01001], y[:, 0b10110] = 9.0, 11.0, 50.0
+    assert [toy.name(cell) for cell in toy.forward(y)] == ["none", "crop", "norm + crop"]
+
+
+def test_the_path_goes_on_to_the_end_where_everything_gains():
+    y = torch.tensor([[float(cell.bit_count()) for cell in range(32)]]).double()
+    assert toy.forward(y)[-1] == toy.ALL and len(toy.forward(y)) == 6
+
+
+def test_rivals_of_the_best_are_those_that_noise_does_not_tell_apart():
+    y = noise(10, 32) * 0.1 + 40
+    y[:, 5] += 10
+    y[:, 9] += 10
+    table = toy.rivals(y, y)
+    assert set(table.index[table["p"] > 0.05]) == {toy.name(5), toy.name(9)}
+    assert table["tricks"].is_monotonic_increasing
+
+
+def test_the_largest_of_noise_looks_real_most_of_the_time():
+    """1 - 0.95^26 = 0.736; two thousand experiments know it to a standard error of 0.01."""
+    seen = toy.largest_of_nothing()
+    assert seen["largest"] == pytest.approx(1 - 0.95**26, abs=0.04)
+    assert seen["one"] == pytest.approx(0.05, abs=0.02) and seen["holm"] == pytest.approx(0.05, abs=0.02)
+
+
+def test_an_interval_is_written_with_signs():
+    assert toy.shown(Interval(1.25, -0.5, 3.0, 10)) == "+1.2 (-0.5 to +3.0)"
+
+
+# -- what is drawn ---------------------------------------------------------------------------------
+
+
+def test_two_tricks_say_their_effects_in_the_title():
+    """40, 44 with A, 44 with B, 40 with both: no main effect, and an interaction of -4."""
+    title = draw.two_tricks(4.0, 0.0).axes[0].get_title("left")
+    assert "A +0.0, B +0.0, interaction -4.0" in title and "antagonism" in title
+
+
+def test_a_forest_fills_the_markers_that_are_clear_of_zero():
+    effects = noise(10, 32)
+    effects = effects - effects.mean(0)
+    effects[:, 1] += 5
+    _, (ax,) = plots.figure()
+    draw.forest(ax, effects)
+    labels = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert len(labels) == 15 and labels[-1] == "norm"
+    filled = [line.get_markerfacecolor() != "white" for line in ax.lines if len(line.get_xdata()) == 1]
+    assert filled[-1] and sum(filled) == 1
+
+
+def test_an_interaction_plot_averages_over_the_other_tricks():
+    y = torch.stack([torch.arange(32.0), torch.arange(32.0)]).double()
+    _, (ax,) = plots.figure()
+    draw.pair(ax, y, "norm", "decay")
+    heights = [container.lines[0].get_ydata().tolist() for container in ax.containers]
+    assert heights == draw.face(y, "norm", "decay").tolist() == [[14, 16], [15, 17]]
+
+
+def test_the_switches_say_where_their_cell_stands_and_what_to_do_next():
+    y = torch.arange(32.0).double() + noise(10, 32) * 0.01
+    fig = draw.standing(y)(norm="on", mixup="on")
+    here, best = (ax.get_title("left") for ax in fig.axes)
+    assert here.startswith("norm + mixup\n17.0 %") and "place 15 of 32" in here
+    assert best == "best switch from here:\ncrop on (+8.0)"
