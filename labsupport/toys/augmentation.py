@@ -1,6 +1,5 @@
 """What the augmentation chapter draws: a photograph under a pipeline, borders, digits, and versions that repeat."""
 
-import math
 from functools import cache
 
 import numpy as np
@@ -142,13 +141,13 @@ def repeats(versions: int, epochs: int, seeds: range, images: int = 200) -> Inte
 
 
 def borders() -> Figure:
-    """A bright digit moved down and to the right: with black at the border, and with zero after normalizing."""
+    """A digit moved down and to the right: with black at the border, and with zero after normalizing."""
     split = datasets.load("mnist5k", train_size=10)
     x, at = split.x_train[:1].cpu(), torch.tensor([0])
     fills = {"border of black": split.black.cpu(), "border of 0": 0.0}
     fig, axes = plots.figure(2, width=5.5, height=2.6)
     for ax, (name, fill) in zip(axes, fills.items(), strict=True):
-        ax.imshow(augmentation.crop(x, at, at, padding=(6, 6), fill=fill)[0, 0], cmap="gray", vmin=float(split.black), vmax=float(x.max()))
+        ax.imshow(augmentation.crop(x, at, at, padding=(6, 6), fill=fill)[0, 0].numpy(), cmap="gray", vmin=float(split.black), vmax=float(x.max()))
         ax.set_title(f"{name}: {float(fill):.2f}")
         ax.set_axis_off()
     return fig
@@ -160,11 +159,6 @@ def mirrored_digits() -> Figure:
     order = split.y_train.argsort().cpu()
     x = split.x_train.cpu()[order, 0]
     fig, (ax,) = plots.figure(width=6.4, height=1.9)
-    ax.imshow(torch.cat([torch.cat(list(row), 1) for row in (x, x.flip(-1))]), cmap="gray_r")
+    ax.imshow(torch.cat([torch.cat(list(row), 1) for row in (x, x.flip(-1))]).numpy(), cmap="gray_r")
     ax.set_axis_off()
     return fig
-
-
-def birthdays(versions: int) -> int:
-    """Draws after which a repeat is more likely than not, near enough: (2 V ln 2)^(1/2)."""
-    return math.ceil(math.sqrt(2 * versions * math.log(2)))
