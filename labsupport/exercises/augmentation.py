@@ -1,0 +1,271 @@
+"""The exercises of the chapter on augmentation: a crop, a cutout, how often versions repeat, an unfair comparison."""
+
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+
+from labsupport.grading.exercise import Exercise, known
+from labsupport.grading.inputs import DTYPES, one_of, tensor
+from labsupport.reference import augmentation_counts as reference
+
+_PIXELS = (1.0, 2.0, 3.0, 5.0)
+_SIDES = ((2, 2), (1, 3), (3, 1), (1, 2))
+
+
+@st.composite
+def _crop_inputs(draw):
+    padding = one_of(draw, 1, 2, 0)
+    corner = st.integers(0, 2 * padding)
+    return {"x": tensor(draw, one_of(draw, *_SIDES), one_of(draw, *DTYPES), _PIXELS), "top": draw(corner),
+            "left": draw(corner), "padding": padding, "fill": one_of(draw, -1.0, 0.0, -0.5)}
+
+
+@st.composite
+def _cutout_inputs(draw):
+    height, width = one_of(draw, (2, 2), (1, 4), (4, 1), (1, 3))
+    return {"x": tensor(draw, (height, width), one_of(draw, *DTYPES), _PIXELS), "row": draw(st.integers(0, height - 1)),
+            "column": draw(st.integers(0, width - 1)), "size": one_of(draw, 2, 1, 3), "fill": one_of(draw, -1.0, 0.0, -0.5)}
+
+
+@st.composite
+def _counts(draw):
+    size = one_of(draw, 1, 2, 3)
+    return {"versions": tensor(draw, (size,), torch.float64, (2.0, 3.0, 10.0, 162.0)), "draws": one_of(draw, 2, 3, 1, 5, 20)}
+
+
+# -- crop_one --------------------------------------------------------------------------------------
+
+
+def _padded(x, padding, fill):
+    return F.pad(x, (padding,) * 4, value=fill)
+
+
+def filled_with_zero(x, top, left, *, padding, fill):
+    """You padded by 0. The border is what black is in the units of x: that is fill."""
+    return reference.crop_one(x, top, left, padding=padding, fill=0.0)
+
+
+def rows_and_columns_swapped(x, top, left, *, padding, fill):
+    """You exchanged top and left. The first axis of an image counts rows, from the top down."""
+    return reference.crop_one(x, left, top, padding=padding, fill=fill)
+
+
+def moved_the_other_way(x, top, left, *, padding, fill):
+    """You moved the image to (top, left). It is the window that is there, so the image moves the other way."""
+    return reference.crop_one(x, 2 * padding - top, 2 * padding - left, padding=padding, fill=fill)
+
+
+def corner_in_the_image(x, top, left, *, padding, fill):
+    """You counted the corner from the image. It is counted from the padded image: (p, p) changes nothing."""
+    out = torch.full_like(x, fill)
+    part = x[top:, left:]
+    out[:part.shape[0], :part.shape[1]] = part
+    return out
+
+
+def rolled(x, top, left, *, padding, fill):
+    """You rolled the pixels round. What leaves on one side is lost, and fill comes in on the other."""
+    return x.roll((padding - top, padding - left), (0, 1))
+
+
+def size_of_the_padded(x, top, left, *, padding, fill):
+    """You returned the rest of the padded image. The window has the size of the image, (H, W)."""
+    return _padded(x, padding, fill)[top:, left:]
+
+
+def crop_by_gather(x, top, left, *, padding, fill):
+    """The padding by F.pad, the window by two narrow."""
+    return _padded(x, padding, fill).narrow(0, top, x.shape[0]).narrow(1, left, x.shape[1])
+
+
+# -- cutout_one ------------------------------------------------------------------------------------
+
+
+def _square(x, rows, columns, fill):
+    out = x.clone()
+    for i in rows:
+        for j in columns:
+            if 0 <= i < x.shape[0] and 0 <= j < x.shape[1]:
+                out[i, j] = fill
+    return out
+
+
+def corner_for_middle(x, row, column, *, size, fill):
+    """You took (row, column) for the corner of the square. It is its middle: begin size // 2 before it."""
+    return _square(x, range(row, row + size), range(column, column + size), fill)
+
+
+def pushed_inside(x, row, column, *, size, fill):
+    """You pushed the square back into the image. Here what hangs out over the border is lost."""
+    spans = [range(t, t + size) for t in (max(0, min(at - size // 2, side - size))
+                                           for at, side in ((row, x.shape[0]), (column, x.shape[1])))]
+    return _square(x, *spans, fill)
+
+
+def wrapped_round(x, row, column, *, size, fill):
+    """You let a negative index through, and Python counts it from the end. Clip the first row and column at 0."""
+    out, top, left = x.clone(), row - size // 2, column - size // 2
+    out[top:top + size, left:left + size] = fill
+    return out
+
+
+def painted_zero(x, row, column, *, size, fill):
+    """You painted with 0. The paint is fill: after normalizing, 0 is grey."""
+    return reference.cutout_one(x, row, column, size=size, fill=0.0)
+
+
+def one_pixel_too_large(x, row, column, *, size, fill):
+    """You painted from the middle size // 2 to both sides. For an even size that is one row and one column too many."""
+    half = size // 2
+    return _square(x, range(row - half, row + half + 1), range(column - half, column + half + 1), fill)
+
+
+def outside_painted(x, row, column, *, size, fill):
+    """You painted everything but the square. The square is what goes."""
+    inside = reference.cutout_one(torch.zeros_like(x), row, column, size=size, fill=1.0)
+    return torch.where(inside == 1, x, torch.full_like(x, fill))
+
+
+def cutout_by_mask(x, row, column, *, size, fill):
+    """A mask from two comparisons."""
+    rows, columns = (torch.arange(side) - at + size // 2 for side, at in zip(x.shape, (row, column), strict=True))
+    inside = ((rows >= 0) & (rows < size))[:, None] & ((columns >= 0) & (columns < size))[None]
+    return torch.where(inside, torch.full_like(x, fill), x)
+
+
+# -- seen_versions ---------------------------------------------------------------------------------
+
+
+def every_draw_new(versions, draws):
+    """You took every draw for a new version, as far as there are any. Some come up twice long before all were seen."""
+    return versions.clamp(max=draws), reference.seen_versions(versions, draws)[1]
+
+
+def unseen_returned(versions, draws):
+    """You returned how many versions were never drawn. Subtract them from V."""
+    return versions * (1 - 1 / versions) ** draws, reference.seen_versions(versions, draws)[1]
+
+
+def share_returned(versions, draws):
+    """You returned the share of the versions that was seen. Their number is asked for: multiply by V."""
+    distinct, none = reference.seen_versions(versions, draws)
+    return distinct / versions, none
+
+
+def repeat_returned(versions, draws):
+    """You returned the probability that some version repeats. No repeat is 1 minus that."""
+    distinct, none = reference.seen_versions(versions, draws)
+    return distinct, 1 - none
+
+
+def only_the_first(versions, draws):
+    """You asked that no later draw repeats the first one. Any two may be alike: each draw must avoid all before it."""
+    return reference.seen_versions(versions, draws)[0], (1 - 1 / versions) ** (draws - 1)
+
+
+def product_begins_at_one(versions, draws):
+    """You let the product begin at i = 1 and end at n. The first draw is always new: i runs from 0 to n - 1."""
+    return reference.seen_versions(versions, draws)[0], reference.seen_versions(versions, draws + 1)[1]
+
+
+def versions_one_by_one(versions, draws):
+    """The product one factor at a time."""
+    none = torch.ones_like(versions)
+    for i in range(draws):
+        none = none * torch.relu(1 - i / versions)
+    return versions - versions * (1 - 1 / versions) ** draws, none
+
+
+# -- find_the_flaw ---------------------------------------------------------------------------------
+
+
+@st.composite
+def _records(draw):
+    """Two records with one flaw or none; a lesser number of samples usually comes with fewer steps."""
+    flaw, tried = one_of(draw, "fair", "data", "steps", "tuning", "choice", "test", "data"), one_of(draw, (0.1, 0.2), (0.1, 0.2, 0.4))
+    records = [{"train_size": 100, "steps": 300, "tried": torch.tensor(order), "chosen": one_of(draw, *tried),
+                "chosen_on": "valid", "test_steps": ("normalize",)} for order in (tried, tried[::-1])]
+    bad = records[one_of(draw, 0, 1)]
+    if flaw == "data":
+        bad |= {"train_size": 30, "steps": one_of(draw, 300, 90)}
+    bad |= {"steps": {"steps": one_of(draw, 900, 100)}, "tuning": {"tried": torch.tensor(tried[:1]), "chosen": tried[0]},
+            "choice": {"chosen_on": "test"}, "test": {"test_steps": (one_of(draw, "crop", "flip"), "normalize")}}.get(flaw, {})
+    return {"plain": records[0], "augmented": records[1]}
+
+
+def rates_must_agree(plain, augmented):
+    """You asked for the same learning rate on both sides. What must agree is the set that was tried: each takes its best."""
+    found = reference.find_the_flaw(plain, augmented)
+    return "tuning" if found == "fair" and plain["chosen"] != augmented["chosen"] else found
+
+
+def order_taken_for_another_grid(plain, augmented):
+    """You compared the tried rates in their order. The same rates in another order are the same search."""
+    found = reference.find_the_flaw(plain, augmented)
+    same = plain["tried"].tolist() == augmented["tried"].tolist()
+    return "tuning" if found in ("fair", "choice", "test") and not same else found
+
+
+def effect_named_for_cause(plain, augmented):
+    """You named the steps where the samples differ too. With fewer samples an epoch has fewer steps: name the data."""
+    return "steps" if plain["steps"] != augmented["steps"] else reference.find_the_flaw(plain, augmented)
+
+
+def one_side_read(plain, augmented):
+    """You read how the augmented run was chosen and tested, and not the plain one. Either side can be the unfair one."""
+    return reference.find_the_flaw(plain | {"chosen_on": "valid", "test_steps": ()}, augmented)
+
+
+def normalizing_called_augmentation(plain, augmented):
+    """You took normalize for an augmentation. It draws nothing and belongs to the test pipeline as well."""
+    found = reference.find_the_flaw(plain, augmented)
+    return "test" if found == "fair" else found
+
+
+def test_set_may_choose(plain, augmented):
+    """You let the test part choose the learning rate. The number reported on it is then too good: that is a flaw."""
+    found = reference.find_the_flaw(plain, augmented)
+    return "fair" if found == "choice" else found
+
+
+def amount_of_data_passed_over(plain, augmented):
+    """You did not compare train_size. A gain from 100 samples over 30 is a gain by data, not by augmentation."""
+    return reference.find_the_flaw(plain | {"train_size": 1}, augmented | {"train_size": 1})
+
+
+def flaw_by_table(plain, augmented):
+    """One predicate for each name."""
+    differ = lambda key: plain[key] != augmented[key]  # noqa: E731
+    tests = {"data": differ("train_size"), "steps": differ("steps"),
+             "tuning": set(plain["tried"].tolist()) != set(augmented["tried"].tolist()),
+             "choice": plain["chosen_on"] == "test" or augmented["chosen_on"] == "test",
+             "test": bool({*plain["test_steps"], *augmented["test_steps"]} - {"normalize"})}
+    return next((name for name, bad in tests.items() if bad), "fair")
+
+
+EXERCISES = (
+    Exercise(
+        id="augmentation.crop_one", title="A crop from given offsets", points=2, section="Idea",
+        reference=reference.crop_one, inputs=_crop_inputs(), returns=(),
+        misconceptions=known("Idea", filled_with_zero, rows_and_columns_swapped, moved_the_other_way, corner_in_the_image,
+                             rolled, size_of_the_padded),
+        alternatives=(crop_by_gather,)),
+    Exercise(
+        id="augmentation.cutout_one", title="Cutout at the border", points=2, section="Idea",
+        reference=reference.cutout_one, inputs=_cutout_inputs(), returns=(),
+        misconceptions=known("Idea", corner_for_middle, pushed_inside, wrapped_round, painted_zero, one_pixel_too_large,
+                             outside_painted),
+        alternatives=(cutout_by_mask,)),
+    Exercise(
+        id="augmentation.seen_versions", title="How often do versions repeat?", points=3, section="Idea",
+        reference=reference.seen_versions, inputs=_counts(), returns=("distinct", "no repeat"),
+        misconceptions=known("Idea", every_draw_new, unseen_returned, share_returned, repeat_returned, only_the_first,
+                             product_begins_at_one),
+        alternatives=(versions_one_by_one,)),
+    Exercise(
+        id="augmentation.find_the_flaw", title="Find the flaw", points=3, section="How it fails",
+        reference=reference.find_the_flaw, inputs=_records(), returns=(),
+        misconceptions=known("How it fails", rates_must_agree, order_taken_for_another_grid, effect_named_for_cause,
+                             one_side_read, normalizing_called_augmentation, test_set_may_choose, amount_of_data_passed_over),
+        alternatives=(flaw_by_table,)),
+)

@@ -1,0 +1,40 @@
+"""How a network errs, class by class, and how it does on test samples that are changed."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from labsupport import runtime
+from labsupport.contracts import Net, Split, Transform
+from labsupport.stacks import Stack
+
+
+def confusions(net: Net, params: Stack, buffers: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+    """``3_as_5``: the share of the test samples of class 3 that are taken for a 5; ``error_3``: of all that are missed."""
+    guess = net.forward(params, buffers, _expanded(split.x_test, params)).argmax(-1)
+    found = {}
+    for true in range(split.classes):
+        seen = guess[:, split.y_test == true]
+        shares = {k: (seen == k).to(params.flat.dtype).mean(1) for k in range(split.classes)}
+        found[f"error_{true}"] = 1 - shares[true]
+        found |= {f"{true}_as_{k}": share for k, share in shares.items() if k != true}
+    return found
+
+
+@dataclass(frozen=True)
+class Changed:
+    """``name``: accuracy on the test part with every sample changed once, by the same draw for all runs."""
+
+    name: str
+    transform: Transform
+
+    def __call__(self, net: Net, params: Stack, buffers: dict[str, Tensor], split: Split) -> dict[str, Tensor]:
+        x = self.transform(split.x_test[None], [runtime.generator(0, "changed")], split.black)[0]
+        guess = net.forward(params, buffers, _expanded(x, params)).argmax(-1)
+        return {self.name: (guess == split.y_test).to(params.flat.dtype).mean(1)}
+
+
+def _expanded(x: Tensor, params: Stack) -> Tensor:
+    x = x.to(params.flat.dtype)
+    return torch.broadcast_to(x, (len(params.flat), *x.shape))
