@@ -2,8 +2,8 @@
 
 One alphabet of axes: R runs, B batch, D inputs, K classes, P parameters, T steps.
 
-A *float field* of a model or a rule is a hyperparameter: runs that differ only in float fields train together,
-each with its own number. Every other field is structure: runs that differ in it train in separate stacks.
+A *float field* of a model or a rule, or of a record inside it, is a hyperparameter: runs that differ only in float fields
+train together, each with its own number. Every other field is structure: runs that differ in it train in separate stacks.
 """
 
 from __future__ import annotations
@@ -81,11 +81,21 @@ class Net(Protocol):
         """
 
 
+class Gradient(Protocol):
+    """What an optimizer steps along: the gradient by backpropagation, or something else in its place. A frozen record."""
+
+    def init(self, net: Net, params: Any, rngs: Sequence[Generator]) -> Any:
+        """What it keeps between steps; whatever it draws for run r it draws from rngs[r]."""
+
+    def __call__(self, net: Net, params: Any, buffers: dict[str, Tensor], kept: Any, batch: Batch, out: Any) -> Tensor:
+        """The loss of each run (R,) before the step, with what is stepped along written to ``out``, shaped like params."""
+
+
 class Rule(Protocol):
     """How parameters change: backpropagation with SGD is one rule, evolution is another."""
 
-    def init(self, net: Net, params: Any) -> Any:
-        """The state that the rule keeps between steps."""
+    def init(self, net: Net, params: Any, rngs: Sequence[Generator]) -> Any:
+        """The state that the rule keeps between steps; whatever it draws for run r it draws from rngs[r]."""
 
     def step(self, net: Net, params: Any, buffers: dict[str, Tensor], state: Any,
              batch: Batch) -> tuple[Any, Any, dict[str, Tensor]]:

@@ -98,7 +98,7 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
     Args:
         seed: the run's seed, a whole number.
-        stream: what the draws are for: "init", "order", "noise", "augment", "mixup".
+        stream: what the draws are for: "init", "order", "noise", "augment", "mixup", "rule".
     """
     digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)

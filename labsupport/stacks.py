@@ -75,13 +75,20 @@ def hyperparameters(item: Any) -> dict[str, float]:
     return {f.name: getattr(item, f.name) for f in fields if f.type in (float, "float")}
 
 
+def _inner(item: Any) -> dict[str, Any]:
+    """The records inside a record."""
+    fields = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
+    return {f.name: getattr(item, f.name) for f in fields if dataclasses.is_dataclass(getattr(item, f.name))}
+
+
 def structure(item: T) -> T:
-    """The same item with its float fields blanked: items of equal structure can be stacked."""
-    return _replace_unchecked(item, dict.fromkeys(hyperparameters(item), 0.0)) if hyperparameters(item) else item
+    """The same item with its float fields blanked, and those of the records in it: what has one structure can be stacked."""
+    changed = dict.fromkeys(hyperparameters(item), 0.0) | {name: structure(part) for name, part in _inner(item).items()}
+    return _replace_unchecked(item, changed) if changed else item
 
 
 def stacked(items: Sequence[T], device: torch.device) -> T:
-    """One item for R runs: a float field in which the runs differ becomes a tensor (R,), float64.
+    """One item for R runs: a float field in which the runs differ, its own or of a record in it, becomes a tensor (R,).
 
     Raises:
         ValueError: if the items differ in more than float fields.
@@ -91,6 +98,7 @@ def stacked(items: Sequence[T], device: torch.device) -> T:
     columns = {name: [getattr(item, name) for item in items] for name in hyperparameters(items[0])}
     varied = {name: torch.tensor(values, dtype=torch.float64, device=device)
               for name, values in columns.items() if len(set(values)) > 1}
+    varied |= {name: stacked([getattr(item, name) for item in items], device) for name in _inner(items[0])}
     return _replace_unchecked(items[0], varied) if varied else items[0]
 
 
@@ -101,8 +109,8 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
     return like.new_full((len(like), 1), value)
 
 
-def _replace_unchecked(item: T, columns: Mapping[str, Tensor | float]) -> T:
-    """A copy with other values in place of numbers; the numbers were checked when the items were made."""
+def _replace_unchecked(item: T, columns: Mapping[str, Any]) -> T:
+    """A copy with other values; those that it replaces were checked when the items were made."""
     copy = object.__new__(type(item))
     for f in dataclasses.fields(item):
         object.__setattr__(copy, f.name, columns.get(f.name, getattr(item, f.name)))

@@ -15,29 +15,40 @@ import torch
 from labsupport import profiles, runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
-SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules.py", "train.py",
-           "augment.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
+SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules/*.py",
+           "train.py", "augment.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
 def vary(recipe: Recipe, **values: Any) -> Recipe:
-    """The recipe with some fields changed, by name, be they the rule's, the model's, the mixup's or its own.
+    """The recipe with some fields changed, by name, be they its model's, its rule's, those of a record inside them, or its own.
 
     Raises:
         ValueError: for a name that none of them has, with the names there are.
     """
     for name, value in values.items():
-        for part in ("rule", "model", "mixup", None):
-            owner = getattr(recipe, part) if part else recipe
-            if owner is not None and name in {f.name for f in dataclasses.fields(owner)}:
-                changed = dataclasses.replace(owner, **{name: value})
-                recipe = dataclasses.replace(recipe, **{part: changed}) if part else changed
-                break
-        else:
-            owners = [owner for owner in (recipe.rule, recipe.model, recipe.mixup, recipe) if owner is not None]
-            known = [f.name for owner in owners for f in dataclasses.fields(owner)]
+        owners = list(_owners(recipe))
+        path = next((path for path, fields in owners if name in fields), None)
+        if path is None:
+            known = [field for _, fields in owners for field in fields]
             raise ValueError(f"no field {name!r} in this recipe; there are {', '.join(known)}")
+        recipe = _changed(recipe, (*path, name), value)
     return recipe
+
+
+def _owners(item: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], list[str]]]:
+    """Each record in a record, by its path, with the names of its fields; the outer one last."""
+    names = [f.name for f in dataclasses.fields(item)]
+    for name in names:
+        if dataclasses.is_dataclass(getattr(item, name)):
+            yield from _owners(getattr(item, name), (*path, name))
+    yield path, names
+
+
+def _changed(item: Any, path: tuple[str, ...], value: Any) -> Any:
+    """The record with what is at the path replaced."""
+    name, *rest = path
+    return dataclasses.replace(item, **{name: _changed(getattr(item, name), tuple(rest), value) if rest else value})
 
 
 def grid(recipe: Recipe, prefix: str = "", **axes: Iterable[Any]) -> list[Arm]:

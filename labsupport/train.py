@@ -5,8 +5,10 @@ runs diverged and when. The loop knows no optimizer: a rule says how parameters 
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +67,7 @@ def walk(recipes: Sequence[Recipe], seeds: Sequence[int], split: Split | None = 
     params, buffers = model.init([runtime.generator(seed, "init") for seed in seeds])
     params = Stack.of({name: p.to(dtype) for name, p in params.items()})
     buffers = {name: b.to(dtype) for name, b in buffers.items()}
-    state = rule.init(model, params)
+    state = rule.init(model, params, [runtime.generator(seed, "rule") for seed in seeds])
     yield Step(0, 0, params.flat.new_full((len(seeds),), math.nan), params, buffers)
     for epoch, batch in batches(recipes, seeds, split):
         params, state, metrics = rule.step(model, params, buffers, state, batch)
@@ -107,14 +109,15 @@ def train(recipes: Sequence[Recipe], seeds: Sequence[int], probes: Sequence[Prob
         progress: called after each epoch with the number of runs that finished it.
 
     Returns:
-        A Trained. A run that diverges is marked at its step and goes on; its neighbours do not notice.
+        A Trained. Its metric ``seconds`` is the time of the steps so far, shared out over the runs of the stack, without
+        what measuring took. A run that diverges is marked at its step and goes on; its neighbours do not notice.
     """
     first = _check(recipes, seeds)
     split = load(first)
     model = stacked([recipe.model for recipe in recipes], runtime.device())
     every = first.measure_every or max(first.epochs, 1)
-    losses, metrics = [], []
-    for step in walk(recipes, seeds, split):
+    losses, metrics, watch = [], [], Stopwatch()
+    for step in watch.over(walk(recipes, seeds, split)):
         losses += [step.loss] if step.t else []
         if len(losses) % steps_in_epoch(first, split) or (step.t == 0 and first.epochs):
             continue
@@ -123,7 +126,24 @@ def train(recipes: Sequence[Recipe], seeds: Sequence[int], probes: Sequence[Prob
             diverged = _first_bad(losses, len(seeds))
             for name, values in measure(model, step.params, step.buffers, split, probes).items():
                 metrics.append((step.epoch, name, values.double().masked_fill(diverged > 0, math.nan)))
+            metrics.append((step.epoch, "seconds", torch.full((len(seeds),), watch.seconds / len(seeds))))
     return Trained(metrics, _first_bad(losses, len(seeds)), step.params, step.buffers)
+
+
+class Stopwatch:
+    """Counts the time that an iterator takes for its items, and not what is done with them."""
+
+    seconds = 0.0
+
+    def over(self, items: Iterator[Any]) -> Iterator[Any]:
+        """The same items."""
+        while True:
+            start = time.perf_counter()
+            item = next(items, None)
+            self.seconds += time.perf_counter() - start
+            if item is None:
+                return
+            yield item
 
 
 def steps_in_epoch(recipe: Recipe, split: Split) -> int:

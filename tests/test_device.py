@@ -57,7 +57,7 @@ def forward_only(net, params, buffers, batch, out):
                                   "layer norm", "weight norm", "signals", "vmapped"])
 @pytest.mark.parametrize("rule", RULES, ids=["sgd", "momentum", "adamw", "decay", "adam", "following"])
 def test_a_whole_training_stays_on_the_device(fake_cuda, monkeypatch, net, rule):
-    monkeypatch.setattr(rules, "gradients", forward_only)
+    monkeypatch.setattr(rules.backprop, "gradients", forward_only)
     if isinstance(rule, rules.FollowingSGD):
         rule = rules.FollowingSGD(lr=0.1, course=((1.0,) * (net.depth - 1 if hasattr(net, "depth") else 1),) * 9)
     recipe = Recipe(net, rule, epochs=1, batch_size=10, schedule="cosine")
@@ -82,7 +82,7 @@ TRANSFORMS = (RandomCrop(1), RandomFlip(), RandomRotation(5.0), Cutout(2))
 @pytest.mark.parametrize("layers", [(0,), (0, 1)])
 def test_changes_and_mixup_stay_on_the_device(fake_cuda, monkeypatch, layers):
     """The quantile of the coefficient is SciPy's, which cannot see a fake tensor; it is stood in for."""
-    monkeypatch.setattr(rules, "gradients", forward_only)
+    monkeypatch.setattr(rules.backprop, "gradients", forward_only)
     monkeypatch.setattr(mixup, "coefficient", lambda u, alpha: u)
     net = models.CNN(shape=(1, 6, 6), channels=(3, 2), classes=4)
     x, y = torch.randn(40, 1, 6, 6, device=CUDA), torch.zeros(40, dtype=torch.long, device=CUDA)

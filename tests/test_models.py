@@ -14,9 +14,17 @@ from labsupport.reference import initialization
 from labsupport.rules import SGD
 from labsupport.stacks import Stack, stacked
 
+
+class Sign(nn.Module):
+    """A hard threshold, -1 or 1."""
+
+    def forward(self, z):
+        return torch.sign(z)
+
+
 SIZES = (40, 12, 9, 10)
 MODULES = {"relu": nn.ReLU(), "tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "leaky_relu": nn.LeakyReLU(), "elu": nn.ELU(),
-           "gelu": nn.GELU(), "silu": nn.SiLU(), "linear": nn.Identity()}
+           "gelu": nn.GELU(), "silu": nn.SiLU(), "linear": nn.Identity(), "sign": Sign()}
 RATE = 0.3
 
 

@@ -1,6 +1,8 @@
 """The training loop: many runs at once are the runs alone, seeds are honest, a diverged run harms nobody."""
 
 import math
+import time
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from labsupport import datasets, rules, runtime, train
 from labsupport.contracts import Batch, Recipe, Split
 from labsupport.models import MLP, Vmapped
 from labsupport.reference import weight_decay as wd
-from labsupport.rules import SGD, Adam, FollowingSGD
-from labsupport.stacks import Stack, stacked
+from labsupport.rules import SGD, Adam, Backprop, FollowingSGD
+from labsupport.stacks import Stack, column, stacked
+from labsupport.study import vary
 
 SIZES = (40, 12, 12, 10)
 
@@ -236,6 +239,8 @@ def test_a_diverged_run_is_marked_at_its_step_and_does_not_disturb_its_neighbour
     step = together.diverged[1].item()
     assert together.diverged.tolist() == [0, step, 0] and 1 < step <= 12
     for (epoch, metric, values), (_, _, expected) in zip(together.metrics, alone.metrics, strict=True):
+        if metric == "seconds":
+            continue
         assert math.isnan(values[1]) == (epoch * 3 >= step)
         torch.testing.assert_close(values[[0, 2]], expected, rtol=1e-4, atol=1e-5)
 
@@ -293,3 +298,44 @@ def test_a_split_of_two_sizes_holds_samples_apart():
     assert isinstance(split, Split)
     seen = {tuple(row.tolist()) for row in split.x_train}
     assert not seen & {tuple(row.tolist()) for row in torch.cat([split.x_valid, split.x_test])}
+
+
+@dataclass(frozen=True)
+class Pulled(Backprop):
+    """Backpropagation that draws a vector for each run once, and is pulled towards it: a gradient source of another kind."""
+
+    strength: float = 0.0
+
+    def init(self, net, params, rngs):
+        return torch.stack([torch.randn(params.flat.shape[1], generator=rng, dtype=params.flat.dtype) for rng in rngs])
+
+    def __call__(self, net, params, buffers, kept, batch, out):
+        loss = super().__call__(net, params, buffers, kept, batch, out)
+        out.flat.addcmul_(column(self.strength, out.flat), kept)
+        return loss
+
+
+def test_an_optimizer_steps_along_what_its_gradient_source_brings():
+    plain, pulled = (end([recipe(rule=SGD(lr=0.1, gradient=g))] * 2, [3, 4]) for g in (Backprop(), Pulled(strength=0.0)))
+    assert torch.equal(plain.params.flat, pulled.params.flat)
+    for optimizer in (SGD, Adam):
+        one = recipe(rule=optimizer(lr=0.01, gradient=Pulled(strength=1.0)))
+        company = end([one] * 3, [9, 4, 2])
+        torch.testing.assert_close(company.params.flat[1], end([one], [4]).params.flat[0])
+
+
+def test_runs_may_differ_in_a_number_of_the_gradient_source():
+    recipes = [recipe(rule=SGD(lr=0.1, gradient=Pulled(strength=strength))) for strength in (0.0, 0.5, 2.0)]
+    together = end(recipes, [4, 4, 4])
+    for row in range(3):
+        torch.testing.assert_close(together.params.flat[row], end([recipes[row]], [4]).params.flat[0])
+    assert vary(recipes[0], strength=0.5) == recipes[1]
+
+
+def test_the_seconds_of_the_steps_grow_and_leave_out_what_is_measured():
+    slow = [lambda *_: time.sleep(0.3) or {"slow": torch.zeros(2)}]
+    started = time.perf_counter()
+    trained = train.train([recipe(epochs=3)] * 2, [0, 1], slow)
+    took = time.perf_counter() - started
+    seconds = [values[0].item() for _, name, values in trained.metrics if name == "seconds"]
+    assert len(seconds) == 3 and 0 < seconds[0] < seconds[1] < seconds[2] and 2 * seconds[2] + 0.9 <= took

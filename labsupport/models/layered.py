@@ -19,7 +19,7 @@ class Layered:
     """Layers of weights, each but the last with norm and activation; a network says their shapes and how they multiply.
 
     Args:
-        activation: relu | tanh | sigmoid | leaky_relu | elu | gelu | silu | linear.
+        activation: relu | tanh | sigmoid | leaky_relu | elu | gelu | silu | sign (a hard threshold, slope 0) | linear.
         norm: before each activation: None; "batch" and "layer" norm with PyTorch's defaults; "noisy_batch", batch norm
             with random stretches and moves behind it (see ``noise``). "weight" writes every weight as g v/‖v‖; it starts
             from the very function that the network without a norm starts from.

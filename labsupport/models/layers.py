@@ -11,7 +11,7 @@ from labsupport.runtime import uniform
 Tensors = Mapping[str, Tensor]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_, "leaky_relu": F.leaky_relu_, "elu": F.elu_,
-    "gelu": F.gelu, "silu": F.silu, "linear": lambda z: z}
+    "gelu": F.gelu, "silu": F.silu, "sign": torch.sign, "linear": lambda z: z}
 """In place where the backward pass needs the output alone; GELU and SiLU need their input."""
 BIASES = ("uniform", "zero")
 NORMS = (None, "batch", "noisy_batch", "layer", "weight")

@@ -34,7 +34,7 @@ def test_an_activation_is_torchs_and_its_slope_is_autograds_zero_included(name):
 @every
 def test_an_activation_of_the_books_networks_is_the_reference(name):
     same(models.ACTIVATIONS[name](GRID.clone()), ac.ACTIVATIONS[name].value(GRID))
-    assert set(models.ACTIVATIONS) == set(ac.ACTIVATIONS)
+    assert set(models.ACTIVATIONS) == {*ac.ACTIVATIONS, "sign"}  # a hard threshold has no slope to write down
 
 
 @every

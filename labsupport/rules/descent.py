@@ -1,44 +1,20 @@
-"""How parameters change by backpropagation: SGD with momentum and Adam, for R runs in one block of memory.
+"""Descent along a gradient, wherever it comes from: SGD with momentum and Adam, for R runs in one block of memory.
 
 These are the fast forms of the steps in reference/weight_decay.py; a test holds them equal in float64.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
-from labsupport import runtime
-from labsupport.contracts import Batch, Net
+from labsupport.contracts import Batch, Gradient, Net
+from labsupport.rules.backprop import Backprop
 from labsupport.stacks import Stack, column, hyperparameters
 
 DECAYED = ("all", "weights", "hidden")
-
-
-def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, out: Stack) -> Tensor:
-    """The mean cross-entropy of each run (R,), with its gradient written to ``out``.
-
-    A network may bring a ``backprop`` of its own, written by hand; autograd serves all others, and all where products are
-    taken in bfloat16: a backward pass by hand writes into float32.
-    """
-    by_hand = None if runtime.mixed() else getattr(net, "backprop", None)
-    loss = by_hand(params, buffers, batch, out) if by_hand else None
-    if loss is not None:
-        return loss
-    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
-    with torch.enable_grad():
-        inside = {"mix": batch.mix} if batch.mix else {}
-        with runtime.autocast():
-            logits = net.forward(leaves, buffers, batch.x, training=True, rngs=batch.rngs, **inside)
-        logits = logits.to(params.flat.dtype)
-        wanted = batch.y.flatten() if batch.targets is None else batch.targets.flatten(0, 1)
-        losses = F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(batch.y.shape).mean(1)
-        grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
-    for name, grad in zip(leaves, grads, strict=True):
-        out[name].copy_(grad)
-    return losses.detach()
 
 
 def _check(rule: Any, **allowed: tuple[float, float]) -> None:
@@ -91,6 +67,7 @@ class SGD:
         decoupled: decay the weights by lr·λ (True), or add λw to the gradient (False, as torch.optim.SGD).
         damped: the lecture's velocity, with the gradient times (1 - momentum); False is PyTorch's.
         decay_on: "all" parameters, "weights" (matrices, not biases and scales), "hidden" (all matrices but the last).
+        gradient: where the gradient comes from.
 
     Raises:
         ValueError: for a negative lr or weight_decay, a momentum outside [0, 1), an unknown decay_on.
@@ -102,24 +79,25 @@ class SGD:
     decoupled: bool = False
     damped: bool = False
     decay_on: str = "all"
+    gradient: Gradient = Backprop()
 
     def __post_init__(self):
         _check(self, lr=(0, torch.inf), momentum=(0, 1), weight_decay=(0, torch.inf))
 
-    def init(self, net: Net, params: Stack) -> dict[str, Any]:
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> dict[str, Any]:
         """Gradient, velocity, and the hyperparameters as columns (R, 1)."""
         columns = _columns(self, params)
-        return {"grads": params.like(), "v": torch.zeros_like(params.flat), **columns,
-                "decays": _used(self.weight_decay), "moves": _used(self.momentum),
+        return {"grads": params.like(), "kept": self.gradient.init(net, params, rngs),
+                "v": torch.zeros_like(params.flat), **columns, "decays": _used(self.weight_decay), "moves": _used(self.momentum),
                 "decay": columns["weight_decay"] * _decay_mask(self, params)}
 
-    def gradients(self, net: Net, params: Stack, buffers: dict[str, Tensor], out: Stack, batch: Batch) -> Tensor:
-        """The loss of each run (R,), with what the step is taken along written to ``out``."""
-        return gradients(net, params, buffers, batch, out)
+    def gradients(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, Any], batch: Batch) -> Tensor:
+        """The loss of each run (R,), with what the step is taken along written to the state's ``grads``."""
+        return self.gradient(net, params, buffers, state["kept"], batch, state["grads"])
 
     def step(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, Any], batch: Batch):
         """One step of every run; parameters and velocity are updated in place."""
-        loss = self.gradients(net, params, buffers, state["grads"], batch)
+        loss = self.gradients(net, params, buffers, state, batch)
         w, g, v = params.flat, state["grads"].flat, state["v"]
         rate = state["lr"] * batch.pace
         if state["decays"] and not self.decoupled:
@@ -150,11 +128,11 @@ class FollowingSGD(SGD):
 
     course: tuple[tuple[float, ...], ...] = ()
 
-    def gradients(self, net: Net, params: Stack, buffers: dict[str, Tensor], out: Stack, batch: Batch) -> Tensor:
-        """The loss of each run (R,), with the gradient written to ``out``, hidden layers rescaled."""
-        loss = super().gradients(net, params, buffers, out, batch)
+    def gradients(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, Any], batch: Batch) -> Tensor:
+        """The loss of each run (R,), with the gradient written to the state's ``grads``, hidden layers rescaled."""
+        loss = super().gradients(net, params, buffers, state, batch)
         for name, norm2 in zip(hidden_weights(params), self.course[batch.t - 1], strict=True):
-            out[name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)
+            state["grads"][name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)
         return loss
 
 
@@ -168,7 +146,7 @@ class Adam:
         decoupled: decay the weights by lr·λ (True: torch.optim.AdamW) or add λw to the gradient (torch.optim.Adam).
         beta1, beta2: memory of the two moments, in [0, 1).
         eps: floor of the denominator.
-        decay_on: as in SGD.
+        decay_on, gradient: as in SGD.
 
     Raises:
         ValueError: for a negative lr, weight_decay or eps, a beta outside [0, 1), an unknown decay_on.
@@ -181,20 +159,21 @@ class Adam:
     eps: float = 1e-8
     decoupled: bool = True
     decay_on: str = "all"
+    gradient: Gradient = Backprop()
 
     def __post_init__(self):
         _check(self, lr=(0, torch.inf), weight_decay=(0, torch.inf), beta1=(0, 1), beta2=(0, 1), eps=(0, torch.inf))
 
-    def init(self, net: Net, params: Stack) -> dict[str, Any]:
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> dict[str, Any]:
         """Gradient, both moments, and the hyperparameters as columns (R, 1)."""
         columns = _columns(self, params)
-        return {"grads": params.like(), "m": torch.zeros_like(params.flat), "v": torch.zeros_like(params.flat),
+        return {"grads": params.like(), "kept": self.gradient.init(net, params, rngs), "m": torch.zeros_like(params.flat), "v": torch.zeros_like(params.flat),
                 **columns, "decays": _used(self.weight_decay),
                 "decay": columns["weight_decay"] * _decay_mask(self, params)}
 
     def step(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, Any], batch: Batch):
         """One step of every run; parameters and moments are updated in place."""
-        loss = gradients(net, params, buffers, batch, state["grads"])
+        loss = self.gradient(net, params, buffers, state["kept"], batch, state["grads"])
         w, g, m, v = params.flat, state["grads"].flat, state["m"], state["v"]
         beta1, beta2, rate = state["beta1"], state["beta2"], state["lr"] * batch.pace
         if state["decays"] and not self.decoupled:

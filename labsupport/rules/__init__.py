@@ -1,0 +1,10 @@
+"""How parameters change. A rule is a frozen record for the one loop; runs that differ in its float fields share a stack.
+
+    backprop    the gradient of the loss
+    descent     SGD with momentum and Adam, along whatever a gradient source brings
+"""
+
+from labsupport.rules.backprop import Backprop, gradients
+from labsupport.rules.descent import DECAYED, SGD, Adam, FollowingSGD, hidden_weights, weights
+
+__all__ = ["DECAYED", "SGD", "Adam", "Backprop", "FollowingSGD", "gradients", "hidden_weights", "weights"]
