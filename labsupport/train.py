@@ -126,7 +126,7 @@ def train(recipes: Sequence[Recipe], seeds: Sequence[int], probes: Sequence[Prob
             diverged = _first_bad(losses, len(seeds))
             for name, values in measure(model, step.params, step.buffers, split, probes).items():
                 metrics.append((step.epoch, name, values.double().masked_fill(diverged > 0, math.nan)))
-            metrics.append((step.epoch, "seconds", torch.full((len(seeds),), watch.seconds / len(seeds))))
+            metrics.append((step.epoch, "seconds", torch.full((len(seeds),), watch.seconds / len(seeds), dtype=torch.float64)))
     return Trained(metrics, _first_bad(losses, len(seeds)), step.params, step.buffers)
 
 

@@ -119,7 +119,7 @@ FULL = {f"{net.__class__.__name__} {norm}": dataclasses.replace(net, norm=norm)
 @pytest.mark.parametrize("net", FULL.values(), ids=FULL)
 def test_images_of_cifars_shape_train_on_the_device_with_products_in_bfloat16(fake_bfloat16, monkeypatch, net):
     seen = set()
-    monkeypatch.setattr(rules, "gradients", in_autocast(seen))
+    monkeypatch.setattr(rules.backprop, "gradients", in_autocast(seen))
     monkeypatch.setattr(mixup, "coefficient", lambda u, alpha: u)
     x, y = torch.randn(40, 3, 32, 32, device=CUDA), torch.zeros(40, dtype=torch.long, device=CUDA)
     data = Split("made", x, y, x, y, x, y, 10, "", torch.zeros(3, 1, 1, device=CUDA))
