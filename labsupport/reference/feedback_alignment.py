@@ -86,7 +86,7 @@ def direct_feedback(logits: Tensor, hidden: Sequence[Tensor], feedback: Sequence
     Raises:
         ValueError: for not as many matrices as hidden layers, or a matrix of the wrong shape.
 
-    Source: Nøkland (2016), equation 6.
+    Source: Nøkland (2016).
     """
     if len(hidden) != len(feedback):
         raise ValueError(f"{len(feedback)} feedback matrices for {len(hidden)} hidden layers; there must be as many")
@@ -160,7 +160,7 @@ def dfa_backward(feedback: Sequence[Tensor], done: Pass, error: Tensor, activati
 
     Returns, Raises: as :func:`fa_backward`.
 
-    Source: Nøkland (2016), equation 6. The slide leaves B out here: slip e-13.
+    Source: Nøkland (2016). The slide leaves B out here: slip e-13.
     """
     _check_all(feedback, [(z.shape[-1], error.shape[-1]) for z in done.zs[:-1]])
     vs = [(error @ b.mT) * ACTIVATIONS[activation].slope(z) for b, z in zip(feedback, done.zs, strict=False)] + [error]

@@ -107,7 +107,7 @@ class FeedbackAlignment(_Feedback):
         ValueError: for an unknown feedback, a negative scale; at init for a network or a layer that it cannot do; in a step
             for a matrix of the wrong shape.
 
-    Source: Lillicrap and others (2016), equation of the method; Liao and others (2016) for "signs". Both draw B otherwise.
+    Source: Lillicrap and others (2016); Liao and others (2016) for "signs". Both draw B otherwise.
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("fixed", "redrawn", "weights", "signs")
@@ -148,7 +148,7 @@ class DirectFeedbackAlignment(_Feedback):
     Raises:
         ValueError: as FeedbackAlignment.
 
-    Source: Nøkland (2016), equation 6.
+    Source: Nøkland (2016).
     """
 
     kinds: ClassVar[tuple[str, ...]] = ("fixed", "redrawn", "weights")
