@@ -6,7 +6,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
-from labsupport.grading.inputs import DTYPES, NONZERO, VALUES, form, one_of, tensor
+from labsupport.grading.inputs import DTYPES, form, one_of, tensor
 from labsupport.reference import feedback_alignment as reference
 
 
@@ -274,15 +274,22 @@ _WAYS = {"feedback_alignment": lambda w, b, v, e: b @ v, "redrawn": lambda w, b,
          "last_layer": lambda w, b, v, e: 0 * v, "unknown": lambda w, b, v, e: w @ v}
 
 
+_MATRICES = ([[1.0, 2.0], [-1.0, 1.0]], [[2.0, -1.0], [1.0, 3.0]], [[-1.0, 1.0], [2.0, -3.0]], [[0.5, 2.0], [3.0, 1.0]])
+_VECTORS = ([1.0, 2.0], [2.0, -1.0], [-3.0, 1.0], [1.0, 0.0])
+
+
 @st.composite
 def _logs(draw):
-    """Two steps of a layer with two units on either side; logs that two rules could have left are passed over."""
-    name = one_of(draw, *_WAYS, "redrawn", "sign_symmetric")
-    weights = [tensor(draw, (2, 2), torch.float64, NONZERO) for _ in range(2)]
-    feedback = [tensor(draw, (2, 2), torch.float64, NONZERO) for _ in range(2)]
+    """Two steps of a layer with two units on either side; logs that two rules could have left are passed over.
+
+    The rule depends on every draw, so that inputs which resemble each other are logs of different rules.
+    """
+    picks = [one_of(draw, *range(4)) for _ in range(8)]
+    name = tuple(_WAYS)[(one_of(draw, *range(len(_WAYS))) + sum((i + 1) * pick for i, pick in enumerate(picks))) % len(_WAYS)]
+    weights, feedback = ([torch.tensor(_MATRICES[pick], dtype=torch.float64) for pick in pair] for pair in (picks[:2], picks[2:4]))
+    vs, errors = ([torch.tensor(_VECTORS[pick], dtype=torch.float64) for pick in pair] for pair in (picks[4:6], picks[6:]))
     if name != "redrawn":
         feedback[1] = feedback[0].clone()
-    vs, errors = ([tensor(draw, (2,), torch.float64, VALUES) for _ in range(2)] for _ in range(2))
     sent = [_WAYS[name](*seen) for seen in zip(weights, feedback, vs, errors, strict=True)]
     assume(reference.diagnose(weights, feedback, vs, errors, sent) == name)
     return {"weights": weights, "feedback": feedback, "vs": vs, "errors": errors, "sent": sent}

@@ -73,5 +73,5 @@ def draw(courses: dict[str, pd.DataFrame], metrics: dict[str, str]):
         ax.axhline(0, color="#555555", lw=1)
         ax.set(xlabel="step", title=title)
     axes[0].set_ylabel("cosine")
-    axes[0].legend()
+    axes[-1].legend(loc="upper right")
     return fig
