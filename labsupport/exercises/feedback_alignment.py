@@ -19,9 +19,6 @@ def _relu_slope(z):
     return (z > 0).to(z.dtype)
 
 
-# -- hidden_step -----------------------------------------------------------------------------------
-
-
 @st.composite
 def _hidden_inputs(draw):
     batch, into, hidden, out = one_of(draw, 1, 2), one_of(draw, 1, 2), one_of(draw, 2, 1), one_of(draw, 2, 1)
@@ -74,9 +71,6 @@ def hidden_by_outer_products(x, z, weight, feedback, v):
     """Sample by sample, as the slide writes it."""
     v1 = torch.stack([(feedback @ row) * _relu_slope(at) for row, at in zip(v, z, strict=True)])
     return v1, sum(torch.outer(a, b) for a, b in zip(v1, x, strict=True))
-
-
-# -- direct_step -----------------------------------------------------------------------------------
 
 
 @st.composite
@@ -139,9 +133,6 @@ def direct_by_einsum(x, z1, z2, feedback1, feedback2, error):
     return torch.einsum("bh,bd->hd", v1, x), torch.einsum("bh,bd->hd", v2, F.relu(z1))
 
 
-# -- cosine ----------------------------------------------------------------------------------------
-
-
 @st.composite
 def _pairs(draw):
     shape, dtype = form(draw)
@@ -155,11 +146,6 @@ def _safe(top, bottom):
 def lengths_forgotten(a, b):
     """You returned the inner product. Divide by both lengths, or a large update looks like a well aligned one."""
     return (a * b).sum()
-
-
-def one_length(a, b):
-    """You divided by the squared length of b alone. That is how far a reaches along b, not the angle between them."""
-    return _safe((a * b).sum(), b.square().sum())
 
 
 def angle_without_sign(a, b):
@@ -177,12 +163,6 @@ def row_by_row(a, b):
     return _safe((a * b).sum(-1), a.norm(dim=-1) * b.norm(dim=-1)).mean()
 
 
-def means_removed(a, b):
-    """You subtracted the means first. That is a correlation; a direction is measured from zero."""
-    a, b = a - a.mean(), b - b.mean()
-    return reference.cosine(a, b)
-
-
 def not_a_number(a, b):
     """You divided by a length of zero. An update of zero has no direction, and 0 is asked for, not NaN."""
     return (a * b).sum() / (a.norm() * b.norm())
@@ -191,9 +171,6 @@ def not_a_number(a, b):
 def cosine_of_unit_vectors(a, b):
     """Both made one long first."""
     return F.normalize(a.flatten(), dim=0) @ F.normalize(b.flatten(), dim=0)
-
-
-# -- linear_steps ----------------------------------------------------------------------------------
 
 
 @st.composite
@@ -252,11 +229,6 @@ def uphill(w1, w2, draws, x, y, *, lr):
     return _linear(w1, w2, [draws[0]] * len(draws), x, y, lr, sign=-1.0)
 
 
-def one_step_only(w1, w2, draws, x, y, *, lr):
-    """You took one step. There is one for each of the draws, though only the first of them is used as B."""
-    return _linear(w1, w2, draws[:1], x, y, lr)
-
-
 def steps_by_autograd(w1, w2, draws, x, y, *, lr):
     """By the function of autograd that this chapter shows."""
     for _ in draws:
@@ -266,8 +238,6 @@ def steps_by_autograd(w1, w2, draws, x, y, *, lr):
         w1, w2 = w1 - lr * g1, w2 - lr * g2
     return w1, w2
 
-
-# -- diagnose --------------------------------------------------------------------------------------
 
 _WAYS = {"feedback_alignment": lambda w, b, v, e: b @ v, "redrawn": lambda w, b, v, e: b @ v, "backprop": lambda w, b, v, e: w.mT @ v,
          "direct": lambda w, b, v, e: b @ e, "sign_symmetric": lambda w, b, v, e: (b.abs() * w.mT.sign()) @ v,
@@ -360,14 +330,13 @@ EXERCISES = (
     Exercise(
         id="feedback_alignment.cosine", title="The angle between two updates", points=1, section="Code",
         reference=reference.cosine, inputs=_pairs(), returns=(),
-        misconceptions=known("Code", lengths_forgotten, one_length, angle_without_sign, angle_returned, row_by_row, means_removed,
+        misconceptions=known("Code", lengths_forgotten, angle_without_sign, angle_returned, row_by_row,
                              not_a_number),
         alternatives=(cosine_of_unit_vectors,)),
     Exercise(
         id="feedback_alignment.linear_steps", title="A run of feedback alignment", points=3, section="Idea",
         reference=reference.linear_steps, inputs=_runs(), returns=("w1", "w2"),
-        misconceptions=known("Idea", latest_draw, through_the_weights, one_after_the_other, feedback_at_the_output, uphill,
-                             one_step_only) + known("How it fails", redrawn),
+        misconceptions=known("Idea", latest_draw, through_the_weights, one_after_the_other, feedback_at_the_output, uphill) + known("How it fails", redrawn),
         alternatives=(steps_by_autograd,)),
     Exercise(
         id="feedback_alignment.diagnose", title="Name the rule", points=3, section="How it fails",
