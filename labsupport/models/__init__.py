@@ -8,6 +8,7 @@ generator alone; its ``forward`` is a pure function of the parameters, but for b
     mlp        fully connected
     cnn        convolutional, for signals and images
     vmapped    any torch module
+    patches    layers as matrix products, for backward passes by hand
 """
 
 from labsupport.models.cnn import CNN
