@@ -53,6 +53,25 @@ def survivors(losses: Tensor, *, parents: int) -> Tensor:
     return losses.argsort(dim=0, stable=True)[:parents]
 
 
+def select(remembered: Tensor, measured: Tensor, *, parents: int) -> Tensor:
+    """Truncation selection after the batch has changed: by the losses on the new batch alone.
+
+    Args:
+        remembered: (N,) the losses on the batch before. They are of no use.
+        measured: (N,) the losses of the same individuals on the batch of this generation.
+        parents: as in :func:`survivors`.
+
+    Returns:
+        The places of the survivors (parents,), the best one first.
+
+    Raises:
+        ValueError: as :func:`survivors`, or if the two are not of one shape.
+    """
+    if remembered.shape != measured.shape:
+        raise ValueError(f"{tuple(remembered.shape)} remembered and {tuple(measured.shape)} measured losses; there must be as many")
+    return survivors(measured, parents=parents)
+
+
 def next_generation(population: Tensor, losses: Tensor, picks: Tensor, noise: Tensor, *,
                     parents: int, sigma: float) -> Tensor:
     r"""One generation: the best individual as it is, then N - 1 mutants of the best ``parents``.
