@@ -12,14 +12,14 @@ from labsupport.reference import evolution as ev
 
 # -- a population on a staircase -------------------------------------------------------------------
 
-STEPS = 8
+STEPS = 2
 START = (-1.5, 1.2)
 
 
 def staircase(w: Tensor) -> Tensor:
     """A loss (...) over the plane (..., 2) that is made of level steps: its slope is zero wherever it has one.
 
-    An elongated bowl around (1, -0.5), rounded down to eighths: what the 0-1 loss looks like from near.
+    An elongated bowl around (1, -0.5), rounded down to halves: what the 0-1 loss looks like from near.
     """
     x, y = w[..., 0] - 1.0, w[..., 1] + 0.5
     smooth = 0.16 * (x + 0.6 * y).square() + 0.5 * (y - 0.6 * x).square()
@@ -64,10 +64,11 @@ def strategy(sigma: float, generations: int, population: int = 20, lr: float = 0
 def populations(generation: int = 8, sigma: float = 0.2) -> Figure:
     """Both kinds of evolution after some generations, with the way that their network has gone."""
     fig, axes = plots.figure(2, width=7.4, height=3.6, sharey=True)
-    grid = torch.stack(torch.meshgrid(torch.linspace(-2.5, 2.5, 81), torch.linspace(-2, 2, 65), indexing="xy"), -1)
+    grid = torch.stack(torch.meshgrid(torch.linspace(-2.5, 2.5, 250), torch.linspace(-2, 2, 200), indexing="xy"), -1)
     walks = {"genetic": genetic(sigma, generation), "strategy": strategy(sigma, generation)}
     for i, (ax, (name, walk)) in enumerate(zip(axes, walks.items(), strict=True)):
-        ax.contourf(*grid.unbind(-1), staircase(grid), levels=[k / 4 for k in range(16)], cmap="Greys", extend="max", alpha=0.6)
+        ax.imshow(staircase(grid).numpy(), extent=(-2.5, 2.5, -2, 2), origin="lower", aspect="auto", cmap="Greys", vmax=14, interpolation="nearest")
+        ax.grid(False)
         path = torch.stack(walk.centre)
         ax.plot(*path.T, color="#222222", lw=1.5)
         ax.scatter(*walk.populations[-1].T, s=16, color=plots.COLOURS[i], zorder=3)
