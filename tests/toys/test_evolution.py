@@ -1,0 +1,132 @@
+"""The staircase, the searches and the patients of the chapter on evolution."""
+
+import pandas as pd
+import pytest
+import torch
+
+from labsupport import datasets, plots
+from labsupport.models import MLP
+from labsupport.reference import evolution as ev
+from labsupport.rules import SGD
+from labsupport.toys import architecture_search as architectures
+from labsupport.toys import evolution as toy
+from labsupport.toys import evolution_runs as runs
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plots.plt.close("all")
+
+
+def test_the_staircase_is_level_nearly_everywhere():
+    w = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
+    assert (toy.staircase(w) == toy.staircase(w + 1e-9)).float().mean() > 0.99
+    assert toy.staircase(torch.tensor([1.0, -0.5])) == 0 < toy.staircase(w).max()
+
+
+def test_both_populations_come_down_the_stairs():
+    for walk in (toy.genetic(0.4, 16), toy.strategy(0.4, 16)):
+        assert len(walk.centre) == 17 and walk.populations[0].shape == (20, 2)
+        assert toy.staircase(walk.centre[-1]) < toy.staircase(walk.centre[0])
+
+
+def test_the_explorer_says_in_its_titles_where_the_populations_are():
+    fig = toy.populations(2, 0.2)
+    walk = toy.genetic(0.2, 2)
+    loss, spread = toy.staircase(walk.centre[-1]), walk.populations[-1].std(0).mean()
+    assert fig.axes[0].get_title("left") == f"genetic: loss {loss:.2f}, spread {spread:.2f}"
+    assert fig.get_suptitle() == "generation 2, 60 evaluations, σ = 0.2"
+
+
+def test_all_frames_share_their_axes():
+    limits = {(ax.get_xlim(), ax.get_ylim()) for generation in (0, 16) for ax in toy.populations(generation, 0.8).axes}
+    assert limits == {((-2.5, 2.5), (-2.0, 2.0))}
+
+
+@pytest.mark.parametrize("curvature", [0.0, 5.0])
+def test_the_squared_cosines_have_the_mean_of_the_law(curvature):
+    found = toy.squared_cosines(5, 20, curvature, repeats=1000)
+    assert abs(found.mean() - ev.squared_cosine(5, 20)) < 4 * found.std() / 1000**0.5
+
+
+def test_on_the_bowl_ten_times_the_weights_take_about_ten_times_the_evaluations():
+    few, many = (toy.evaluations_on_a_bowl(p, 5, 10).mean() for p in (20, 200))
+    assert 7 < many / few < 13
+
+
+def test_each_sickness_is_named_by_its_log():
+    for name in toy.SICKNESSES:
+        assert ev.diagnose(*toy.evolve(name).log) == name
+    assert all(ev.diagnose(*patient.log) == toy.PATIENTS[name] for name, patient in toy.patients().items())
+
+
+def test_the_patients_are_drawn_by_name():
+    left, right = toy.draw_patients(toy.patients()).axes
+    assert [text.get_text() for text in left.get_legend().get_texts()] == ["patient A", "patient B", "patient C"]
+    assert len(right.lines) == 3
+
+
+def test_a_borrowed_slope_leaves_the_forward_pass_a_threshold():
+    net, x = runs.StraightThrough((3, 5, 2)), torch.randn(7, 3)
+    torch.testing.assert_close(net(x), net.last(net.hidden(x).sign()))
+    net(x).sum().backward()
+    assert net.hidden.weight.grad.abs().sum() > 0
+
+
+def test_hard_thresholds_have_no_slope_and_relus_do():
+    split = datasets.load("mnist1d", train_size=100)
+    hard, soft = (MLP((40, 6, 10), activation=name) for name in ("sign", "relu"))
+    assert runs.largest_slope(hard, split, [0, 1]) == 0 < runs.largest_slope(soft, split, [0, 1])
+    assert runs.largest_slope(hard, split, [0, 1], layer=2) > 0
+    assert runs.largest_change(hard, split, [0, 1]) == 0 < runs.largest_change(hard, split, [0, 1], step=1.0)
+
+
+def test_steps_to_a_loss_are_those_of_the_best_rate():
+    lr, steps = runs.steps_to_loss(SGD(momentum=0.9), [0.1, 0.4], [100, 101], 4, target=2.2, most=30)
+    assert lr == 0.4 and len(steps) == 10 and 1 <= steps.min() <= steps.max() < 30
+    assert runs.steps_to_loss(SGD(), [1e-3], [100], 4, target=0.1, most=2)[1].tolist() == [2.0] * 10
+
+
+# -- architectures ---------------------------------------------------------------------------------
+
+
+def table(value):
+    """A made-up table with one seed."""
+    row = pd.DataFrame([[value(genome) for genome in architectures.SPACE]], columns=range(len(architectures.SPACE)))
+    row = row.set_axis(list(architectures.SPACE), axis=1)
+    return {"valid": row, "test": row}
+
+
+def test_a_mutation_changes_one_gene():
+    from random import Random
+    rng, genome = Random(0), architectures.SPACE[100]
+    for _ in range(50):
+        child = architectures.mutate(genome, rng)
+        assert child in architectures.SPACE and sum(a != b for a, b in zip(genome, child, strict=True)) == 1
+
+
+def test_every_genome_makes_a_recipe():
+    recipes = {architectures.recipe(genome) for genome in architectures.SPACE}
+    assert len(recipes) == len(architectures.SPACE) == 540
+    assert {len(recipe.model.sizes) for recipe in recipes} == {3, 4}
+
+
+def test_where_good_genomes_lie_together_evolution_finds_them_sooner():
+    places = {name: {v: i for i, v in enumerate(values)} for name, values in architectures.GENES.items()}
+    smooth = table(lambda genome: sum(places[name][gene] for name, gene in zip(places, genome, strict=True)) / 13)
+    found = architectures.courses(smooth, budget=60, repeats=20)
+    assert found["evolution"][60].mean() > found["random search"][60].mean() + 0.03
+
+
+def test_both_searches_begin_alike_and_never_get_worse_without_noise():
+    flat = table(lambda genome: hash(genome[3]) % 7 / 7 + genome[0] / 100)
+    found = architectures.courses(flat, budget=15, repeats=3)
+    assert found["evolution"].loc[:, :10].equals(found["random search"].loc[:, :10])
+    assert (found["evolution"].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+
+
+@pytest.mark.parametrize("options", [{"population": 1}, {"population": 31}, {"tournament": 11}, {"tournament": 0}])
+def test_a_search_that_cannot_be_is_refused(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} {next(iter(options.values()))}"):
+        architectures.search(table(lambda genome: 0.0), 30, 0, evolved=True, **options)
