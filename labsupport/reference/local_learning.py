@@ -84,7 +84,7 @@ class Layer(NamedTuple):
 
 
 def grow(x: Tensor, y: Tensor, chosen_x: Tensor, chosen_y: Tensor, *, width: int = 10, most: int = 10,
-         carry: bool = False) -> list[Layer]:
+         least: float = 0.0, carry: bool = False) -> list[Layer]:
     r"""The group method of data handling: layers of polynomial neurons, each layer fitted, selected, and then left alone.
 
     A layer tries every pair of the outputs below it. Each neuron is fitted on one part of the data; the neurons with the
@@ -95,26 +95,30 @@ def grow(x: Tensor, y: Tensor, chosen_x: Tensor, chosen_y: Tensor, *, width: int
         chosen_x, chosen_y: the selection part, (M, D) and (M).
         width: survivors of a layer.
         most: layers at most.
+        least: the share by which a layer has to bring the best error down to be kept; 0 takes any fall.
         carry: let the inputs themselves stay beside the survivors of every layer, so that later neurons can read them again.
 
     Returns:
         The layers; the first neuron of the last one is the output.
 
     Raises:
-        ValueError: for fewer than two inputs, an empty part, a width below two, or fewer layers than one.
+        ValueError: for fewer than two inputs, an empty part, a width below two, fewer layers than one, a least outside [0, 1).
 
-    Source: Ivakhnenko & Lapa (1965), Ivakhnenko (1971), as told by Schmidhuber (2015), section 5.3. ``carry`` came later.
+    Source: Ivakhnenko & Lapa (1965), Ivakhnenko (1971), as told by Schmidhuber (2015), section 5.3. ``least`` and
+    ``carry`` are later additions.
     """
     if x.shape[1] < 2 or min(len(x), len(chosen_x)) < 1:
         raise ValueError(f"x has shape {tuple(x.shape)} and chosen_x {tuple(chosen_x.shape)}; there must be at least 2 inputs "
                          "to pair, and at least 1 sample in either part")
     if width < 2 or most < 1:
         raise ValueError(f"width is {width} and most {most}; a layer needs at least 2 survivors to pair, a network 1 layer")
+    if not 0 <= least < 1:
+        raise ValueError(f"least is {least}, the share by which the error has to fall; it must be in [0, 1)")
     layers: list[Layer] = []
     fitting, choosing = x.T, chosen_x.T
     while len(layers) < most:
         layer, outputs, choices = _grown(fitting, y, choosing, chosen_y, width)
-        if layers and layer.error >= layers[-1].error:
+        if layers and not layer.error < (1 - least) * layers[-1].error:
             break
         layers.append(layer)
         fitting, choosing = (torch.cat([o, i.T]) if carry else o for o, i in ((outputs, x), (choices, chosen_x)))
@@ -254,3 +258,62 @@ def decoupled_step(weights: Sequence[Tensor], heads: Sequence[Tensor], x: Tensor
         new_heads.append(v - lr * slope.mT @ h)
         below = h
     return new_weights, new_heads
+
+
+# -- for the exercises -----------------------------------------------------------------------------
+
+
+def survivors(fitted: Tensor, chosen: Tensor, *, width: int, below: float) -> tuple[Tensor, bool]:
+    """Which neurons of a layer stay, and whether the layer is kept at all.
+
+    Args:
+        fitted: mean squared error of each neuron on the part that it was fitted on, (M); it plays no part.
+        chosen: the same on the selection part, (M).
+        width: how many may stay.
+        below: the best selection error of the layer below.
+
+    Returns:
+        The numbers of those that stay, best first, of equals the lower number first; True if the best of them is better than
+        anything in the layer below.
+
+    Raises:
+        ValueError: for a width below one.
+    """
+    best = select(chosen, width)
+    return best, bool(chosen[best[0]] < below)
+
+
+def two_modules(w1: Tensor, v1: Tensor, w2: Tensor, v2: Tensor, x: Tensor, y: Tensor, *, lr: float) -> tuple[Tensor, ...]:
+    """:func:`decoupled_step` for two modules: the new (w1, v1, w2, v2)."""
+    (w1, w2), (v1, v2) = decoupled_step([w1, w2], [v1, v2], x, y, lr=lr)
+    return w1, v1, w2, v2
+
+
+def diagnose(reach: Tensor, heads: Tensor, ages: Tensor) -> str:
+    """Name what a program of decoupled learning does, from which loss reaches which layer.
+
+    Args:
+        reach: (J, J) norm of the gradient that the loss of head j (column) sends into layer i (row).
+        heads: (J) how far each head moved in the step.
+        ages: (J) how many steps ago the layer below made what each module trained on.
+
+    Returns:
+        ``end_to_end`` if only the last head's loss reaches any layer, and reaches them all; ``blocked`` if no loss reaches any
+        layer; ``leaking`` if some loss reaches a layer below its own; otherwise ``heads_frozen`` if no head moved, ``stale`` if
+        some module trained on what was made in an earlier step, and ``decoupled`` if nothing is wrong.
+
+    Raises:
+        ValueError: for fewer than two modules.
+    """
+    if len(reach) < 2:
+        raise ValueError(f"reach is of {len(reach)} modules; with fewer than 2 there is nothing to decouple")
+    reached = reach != 0
+    if not reached.any():
+        return "blocked"
+    if reached[:, -1].all() and not reached[:, :-1].any():
+        return "end_to_end"
+    if reached.triu(1).any():
+        return "leaking"
+    if not heads.any():
+        return "heads_frozen"
+    return "stale" if ages.any() else "decoupled"
