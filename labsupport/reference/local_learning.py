@@ -263,6 +263,24 @@ def decoupled_step(weights: Sequence[Tensor], heads: Sequence[Tensor], x: Tensor
 # -- for the exercises -----------------------------------------------------------------------------
 
 
+def quadratic(c: Sequence[float], a: Tensor, b: Tensor) -> Tensor:
+    r"""One polynomial neuron: :math:`c_0 + c_1 a + c_2 b + c_3 ab + c_4 a^2 + c_5 b^2`.
+
+    Args:
+        c: six numbers.
+        a, b: the two inputs, (N).
+
+    Returns:
+        (N).
+
+    Raises:
+        ValueError: for other than six coefficients.
+    """
+    if len(c) != 6:
+        raise ValueError(f"c has {len(c)} coefficients; a neuron has 6")
+    return neuron(a.new_tensor(c), a, b)
+
+
 def survivors(fitted: Tensor, chosen: Tensor, *, width: int, below: float) -> tuple[Tensor, bool]:
     """Which neurons of a layer stay, and whether the layer is kept at all.
 
