@@ -119,7 +119,7 @@ def draw_ring(layers: int = 1, noise: float = 0.1) -> Figure:
     fig, axes = plots.figure(2, width=6.6, height=3.5, sharey=True)
     stopped = f"; it stopped after {len(network)}" if layers > len(network) else ""
     for ax, values, title in ((axes[0], truth, "the ring"), (axes[1], said, f"layer {len(part)}: R² = {explained(said, truth):.2f}")):
-        ax.imshow(values.reshape(61, 61), origin="lower", extent=(-1, 1, -1, 1), cmap="cividis", vmin=-0.2, vmax=1.1)
+        ax.imshow(values.reshape(61, 61).numpy(), origin="lower", extent=(-1, 1, -1, 1), cmap="cividis", vmin=-0.2, vmax=1.1)
         ax.set(xlabel="$x_1$", title=title)
         ax.grid(False)
     axes[0].set_ylabel("$x_2$")
@@ -177,7 +177,7 @@ def draw_patients(found: dict[str, Log]) -> Figure:
     """Of each patient, which loss reaches which layer."""
     fig, axes = plots.figure(len(found), width=9, height=2.9)
     for ax, (name, seen) in zip(axes, found.items(), strict=True):
-        ax.imshow(seen.reach > 0, cmap="cividis", vmin=0, vmax=1)
+        ax.imshow((seen.reach > 0).numpy(), cmap="cividis", vmin=0, vmax=1)
         for (i, j), value in zip(torch.cartesian_prod(*[torch.arange(len(seen.reach))] * 2).tolist(), seen.reach.flatten().tolist(), strict=True):
             ax.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=8.5, color="#111111" if value else "white")
         ticks = range(len(seen.reach))
