@@ -47,7 +47,7 @@ def contest(seeds: Sequence[int]) -> pd.DataFrame:
     rows = {}
     for seed in seeds:
         fitting, choosing, (x, y) = cut(seed)
-        grown = {least: ll.grow(*fitting, *choosing, width=WIDTH, least=least) for least in (LEAST, 0.0)}
+        grown = {least: ll.grow(*fitting, *choosing, width=WIDTH, least=least, most=6) for least in (LEAST, 0.0)}
         both = [torch.cat(pair) for pair in zip(fitting, choosing, strict=True)]
         rows[seed] = {"gmdh": explained(ll.predict(grown[LEAST], x), y), "layers": len(grown[LEAST]),
                       "any gain": explained(ll.predict(grown[0.0], x), y), "layers, any gain": len(grown[0.0]),
