@@ -43,7 +43,7 @@ def test_a_polynomial_of_degree_four_needs_more_than_one_layer():
     x = normal(200, 4)
     y = (x[:, 0] * x[:, 1]) ** 2 + x[:, 2]
     layers = ll.grow(x[:120], y[:120], x[120:], y[120:], width=6, carry=True)
-    assert len(layers) > 1 and layers[-1].error < 0.1 * layers[0].error
+    assert len(layers) > 1 and layers[-1].error < 0.2 * layers[0].error
 
 
 def test_selection_errors_fall_from_layer_to_layer_and_are_what_the_network_says():
