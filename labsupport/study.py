@@ -16,7 +16,7 @@ from labsupport import runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
 SOURCES = ("contracts.py", "runtime.py", "datasets.py", "stacks.py", "models/*.py", "rules/*.py", "train.py",
-           "augment.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
+           "augment.py", "reference/alternating_minimization.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
