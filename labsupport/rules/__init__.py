@@ -3,10 +3,14 @@
     alternating alternating minimization: codes, then weights; by memory, or along a gradient of its own
     backprop    the gradient of the loss
     descent     SGD with momentum and Adam, along whatever a gradient source brings
+    evolution   a genetic algorithm; evolution strategies as a gradient source
 """
 
 from labsupport.rules.alternating import AlternatingMinimization, CodeGradient
 from labsupport.rules.backprop import Backprop, gradients
 from labsupport.rules.descent import DECAYED, SGD, Adam, FollowingSGD, hidden_weights, weights
+from labsupport.rules.evolution import EvolutionStrategy, GeneticAlgorithm
 
-__all__ = ["DECAYED", "SGD", "Adam", "AlternatingMinimization", "Backprop", "CodeGradient", "FollowingSGD", "gradients", "hidden_weights", "weights"]
+__all__ = ["DECAYED", "SGD", "Adam", "Backprop", "FollowingSGD", "gradients", "hidden_weights", "weights"]
+__all__ += ["EvolutionStrategy", "GeneticAlgorithm"]
+__all__ += ["AlternatingMinimization", "CodeGradient"]
