@@ -51,6 +51,16 @@ def forward_only(net, params, buffers, batch, out):
     return net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs, **inside).sum((1, 2)) if loss is None else loss
 
 
+@pytest.mark.parametrize("source", [rules.LocalErrors("pred"), rules.LocalErrors("predsim"), rules.Greedy(2), rules.Decoupled(2),
+                                    rules.Decoupled(2, replay=True), rules.Backprop()],
+                         ids=["pred", "predsim", "greedy", "queue", "replay", "end to end"])
+def test_local_learning_stays_on_the_device(fake_cuda, source):
+    recipe = Recipe(models.LocalMLP((6, 5, 5, 4), heads=2), rules.SGD(lr=0.1, gradient=source), epochs=1, batch_size=10)
+    steps = list(train.walk([recipe] * 3, SEEDS, split(CUDA)))
+    assert len(steps) == 5
+    assert {steps[-1].params.flat.device.type, steps[-1].loss.device.type} == {"cuda"}
+
+
 @pytest.mark.parametrize("net", NETS, ids=["relu", "batch norm", "tanh", "dropout by hand", "dropout", "orthogonal", "noisy",
                                   "layer norm", "weight norm", "signals", "vmapped"])
 @pytest.mark.parametrize("rule", RULES, ids=["sgd", "momentum", "adamw", "decay", "adam", "following"])

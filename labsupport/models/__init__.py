@@ -7,12 +7,14 @@ generator alone; its ``forward`` is a pure function of the parameters, but for b
     layered    what all networks share
     mlp        fully connected
     cnn        convolutional, for signals and images
+    local      fully connected, with a head on every hidden layer
     vmapped    any torch module
 """
 
 from labsupport.models.cnn import CNN
 from labsupport.models.layers import ACTIVATIONS
+from labsupport.models.local import LocalMLP
 from labsupport.models.mlp import MLP
 from labsupport.models.vmapped import Vmapped
 
-__all__ = ["ACTIVATIONS", "CNN", "MLP", "Vmapped"]
+__all__ = ["ACTIVATIONS", "CNN", "MLP", "LocalMLP", "Vmapped"]

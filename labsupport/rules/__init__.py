@@ -4,6 +4,7 @@
     backprop    the gradient of the loss
     descent     SGD with momentum and Adam, along whatever a gradient source brings
     evolution   a genetic algorithm; evolution strategies as a gradient source
+    local       layers that learn from errors of their own
 """
 
 from labsupport.rules.alternating import AlternatingMinimization, CodeGradient
@@ -14,3 +15,5 @@ from labsupport.rules.evolution import EvolutionStrategy, GeneticAlgorithm
 __all__ = ["DECAYED", "SGD", "Adam", "Backprop", "FollowingSGD", "gradients", "hidden_weights", "weights"]
 __all__ += ["EvolutionStrategy", "GeneticAlgorithm"]
 __all__ += ["AlternatingMinimization", "CodeGradient"]
+from labsupport.rules.local import Decoupled, Greedy, LocalErrors
+__all__ = ["DECAYED", "SGD", "Adam", "Backprop", "Decoupled", "FollowingSGD", "Greedy", "LocalErrors", "gradients", "hidden_weights", "weights"]
