@@ -9,6 +9,7 @@ generator alone; its ``forward`` is a pure function of the parameters, but for b
     cnn        convolutional, for signals and images
     local      fully connected, with a head on every hidden layer
     vmapped    any torch module
+    patches    layers as matrix products, for backward passes by hand
 """
 
 from labsupport.models.cnn import CNN

@@ -5,6 +5,7 @@
     descent     SGD with momentum and Adam, along whatever a gradient source brings
     evolution   a genetic algorithm; evolution strategies as a gradient source
     local       layers that learn from errors of their own
+    feedback    errors sent back through matrices that are not the weights
 """
 
 from labsupport.rules.alternating import AlternatingMinimization, CodeGradient
@@ -17,3 +18,5 @@ __all__ += ["EvolutionStrategy", "GeneticAlgorithm"]
 __all__ += ["AlternatingMinimization", "CodeGradient"]
 from labsupport.rules.local import Decoupled, Greedy, LocalErrors
 __all__ = ["DECAYED", "SGD", "Adam", "Backprop", "Decoupled", "FollowingSGD", "Greedy", "LocalErrors", "gradients", "hidden_weights", "weights"]
+from labsupport.rules.feedback import DirectFeedbackAlignment, FeedbackAlignment
+__all__ = ["DECAYED", "SGD", "Adam", "Backprop", "DirectFeedbackAlignment", "FeedbackAlignment", "FollowingSGD", "gradients", "hidden_weights", "weights"]
