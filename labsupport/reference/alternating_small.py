@@ -74,24 +74,24 @@ def multiplier_sweep(x: Tensor, y: Tensor, u: Tensor, w: Tensor, v: Tensor, mu: 
 FAULTS = ("healthy", "codes_frozen", "weights_frozen", "codes_rise", "weights_rise", "codes_lost")
 
 
-def diagnose(log: Tensor, tolerance: float = 1e-6) -> str:
-    """What is wrong with a run of batch alternating minimization, from its objective.
+def diagnose(start: Tensor, coded: Tensor, ended: Tensor, tolerance: float = 1e-6) -> str:
+    """What is wrong with a run of batch alternating minimization, from its objective at three moments of T sweeps.
 
     Args:
-        log: (T, 3) the objective at the start of each sweep, after the codes, after the weights.
-        tolerance: relative changes up to this are none.
+        start, coded, ended: (T,) the objective at the start of each sweep, after its codes, after its weights.
+        tolerance: changes up to this share of the largest objective are none.
 
     Returns:
         The first that applies: "codes_rise", "weights_rise" (some update raises the objective), "codes_lost" (a sweep does not
         begin where the one before ended), "codes_frozen", "weights_frozen" (an update never changes anything), "healthy".
 
     Raises:
-        ValueError: for a log that is not (T, 3) with at least two sweeps.
+        ValueError: for logs of different lengths, or fewer than two sweeps.
     """
-    if log.dim() != 2 or log.shape[1] != 3 or len(log) < 2:
-        raise ValueError(f"the log has shape {tuple(log.shape)}; it must be (T, 3), with two sweeps at least")
-    start, coded, ended = log.unbind(1)
-    slack = tolerance * log.abs().max()
+    if not start.shape == coded.shape == ended.shape or start.dim() != 1 or len(start) < 2:
+        raise ValueError(f"the logs have shapes {tuple(start.shape)}, {tuple(coded.shape)} and {tuple(ended.shape)}; each must be (T,), "
+                         "with two sweeps at least")
+    slack = tolerance * torch.stack([start, coded, ended]).abs().max()
     if (coded > start + slack).any():
         return "codes_rise"
     if (ended > coded + slack).any():

@@ -1,22 +1,22 @@
 """How parameters change. A rule is a frozen record for the one loop; runs that differ in its float fields share a stack.
 
-    alternating alternating minimization: codes, then weights; by memory, or along a gradient of its own
-    backprop    the gradient of the loss
-    descent     SGD with momentum and Adam, along whatever a gradient source brings
-    evolution   a genetic algorithm; evolution strategies as a gradient source
-    local       layers that learn from errors of their own
-    feedback    errors sent back through matrices that are not the weights
+    alternating  codes for the samples, then weights for the codes
+    backprop     the gradient of the loss
+    descent      SGD with momentum and Adam, along whatever a gradient source brings
+    evolution    a genetic algorithm; evolution strategies as a gradient source
+    feedback     errors sent back through matrices that are not the weights
+    local        layers that learn from errors of their own
 """
 
 from labsupport.rules.alternating import AlternatingMinimization, CodeGradient
 from labsupport.rules.backprop import Backprop, gradients
 from labsupport.rules.descent import DECAYED, SGD, Adam, FollowingSGD, hidden_weights, weights
 from labsupport.rules.evolution import EvolutionStrategy, GeneticAlgorithm
+from labsupport.rules.feedback import DirectFeedbackAlignment, FeedbackAlignment
+from labsupport.rules.local import Decoupled, Greedy, LocalErrors
 
 __all__ = ["DECAYED", "SGD", "Adam", "Backprop", "FollowingSGD", "gradients", "hidden_weights", "weights"]
-__all__ += ["EvolutionStrategy", "GeneticAlgorithm"]
 __all__ += ["AlternatingMinimization", "CodeGradient"]
-from labsupport.rules.local import Decoupled, Greedy, LocalErrors
-__all__ = ["DECAYED", "SGD", "Adam", "Backprop", "Decoupled", "FollowingSGD", "Greedy", "LocalErrors", "gradients", "hidden_weights", "weights"]
-from labsupport.rules.feedback import DirectFeedbackAlignment, FeedbackAlignment
-__all__ = ["DECAYED", "SGD", "Adam", "Backprop", "DirectFeedbackAlignment", "FeedbackAlignment", "FollowingSGD", "gradients", "hidden_weights", "weights"]
+__all__ += ["EvolutionStrategy", "GeneticAlgorithm"]
+__all__ += ["DirectFeedbackAlignment", "FeedbackAlignment"]
+__all__ += ["Decoupled", "Greedy", "LocalErrors"]

@@ -89,10 +89,10 @@ class AlternatingMinimization:
     codes, ridge regression in the place of a pass of block coordinate descent, forgetting, biases.
     """
 
-    mu: float = 0.1
-    memory: float = 10.0
-    ridge: float = 0.1
-    code_steps: int = 3
+    mu: float = 4.0
+    memory: float = 1.0
+    ridge: float = 0.3
+    code_steps: int = 1
 
     def __post_init__(self):
         _check(self)
@@ -149,8 +149,8 @@ class CodeGradient:
     Source: Choromanska and others (2019), one step of the optimizer a batch.
     """
 
-    mu: float = 0.1
-    code_steps: int = 3
+    mu: float = 1.0
+    code_steps: int = 1
 
     def __post_init__(self):
         _check(self)

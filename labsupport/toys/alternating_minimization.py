@@ -15,6 +15,14 @@ from labsupport.reference import alternating_minimization as am
 from labsupport.reference import alternating_small as small
 
 
+class Log(NamedTuple):
+    """The objective at three moments of each sweep, each (T,)."""
+
+    start: Tensor
+    coded: Tensor
+    ended: Tensor
+
+
 class BatchRun(NamedTuple):
     """R runs of the batch form."""
 
@@ -144,12 +152,12 @@ PATIENTS = {"A": "weights_rise", "B": "healthy", "C": "codes_lost", "D": "codes_
 """What is done wrong to each. Do not peek before you have diagnosed."""
 
 
-def patients(mu: float = 0.5, sweeps: int = 12) -> dict[str, Tensor]:
-    """The log (T, 3) of four runs of the batch form with one hidden layer, each with its own fault or none."""
+def patients(mu: float = 0.5, sweeps: int = 12) -> dict[str, Log]:
+    """The log of four runs of the batch form with one hidden layer, each with its own fault or none."""
     return {name: _patient(fault, mu, sweeps) for name, fault in PATIENTS.items()}
 
 
-def _patient(fault: str, mu: float, sweeps: int) -> Tensor:
+def _patient(fault: str, mu: float, sweeps: int) -> Log:
     split = datasets.load("mnist1d", train_size=200)
     params, _ = MLP((40, 32, 10)).init([runtime.generator(0, "init")])
     weights, biases = ([params[f"{kind}{i}"][0].double() for i in (1, 2)] for kind in ("weight", "bias"))
@@ -161,24 +169,25 @@ def _patient(fault: str, mu: float, sweeps: int) -> Tensor:
         row = [am.objective(weights, biases, codes, x, y, mu)]
         if fault == "codes_rise":
             slope = am.output_slope(am.layer(weights[1], biases[1], codes[0].relu()), y) @ weights[1]
-            codes = [codes[0] - 40 * slope * (codes[0] > 0)]
+            codes = [codes[0] - 8 * slope * (codes[0] > 0)]
         else:
             codes = am.update_codes(weights, biases, codes, x, y, mu, steps=3)
         row.append(am.objective(weights, biases, codes, x, y, mu))
         if fault == "weights_rise":
-            weights[0] = weights[0] + 1.0 * (codes[0] - am.layer(weights[0], biases[0], x)).mT @ x / len(x)
+            weights[0] = weights[0] + 0.4 * (codes[0] - am.layer(weights[0], biases[0], x)).mT @ x / len(x)
         else:
             update_weights(weights, biases, codes, x, y, 0, 1e-3)
         update_weights(weights, biases, codes, x, y, 1, 1e-3)
         log.append(torch.stack([*row, am.objective(weights, biases, codes, x, y, mu)]))
-    return torch.stack(log)
+    return Log(*torch.stack(log).unbind(1))
 
 
-def draw_patients(logs: dict[str, Tensor]) -> Figure:
+def draw_patients(logs: dict[str, Log]) -> Figure:
     """The objective of each patient at every stage of every sweep."""
     fig, (ax,) = plots.figure(height=3.2)
     for i, (name, log) in enumerate(logs.items()):
-        ax.plot(np.arange(log.numel()) / 3, log.flatten().cpu(), label=f"patient {name}", **{**plots.look(i), "markersize": 2.5})
+        costs = torch.stack(log, 1).flatten().cpu()
+        ax.plot(np.arange(len(costs)) / 3, costs, label=f"patient {name}", **{**plots.look(i), "markersize": 2.5})
     ax.set(xlabel="sweep", ylabel="objective f(W, C)", yscale="log")
     ax.legend()
     return fig
