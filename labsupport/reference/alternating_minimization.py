@@ -185,6 +185,8 @@ def update_codes(weights: Sequence[Tensor], biases: Sequence[Tensor], codes: Seq
     Args: as in ``objective`` and ``update_code``; ``bounds`` are those of the weights from the second layer on.
     """
     codes = list(codes)
+    if not steps:
+        return codes
     for i in reversed(range(len(codes))):
         last = i == len(codes) - 1
         predicted = layer(weights[i], biases[i], _rho(activation)(codes[i - 1]) if i else x)

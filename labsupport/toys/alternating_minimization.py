@@ -105,7 +105,7 @@ def plane(mu: float, start: float = -0.5) -> Figure:
     cost = (1 - np.maximum(c, 0)) ** 2 + mu * (c - w) ** 2
     path, jumped = unit_path(mu, start)
     fig, (left, right) = plots.figure(2, width=7.2, height=3.4, width_ratios=(1.2, 1))
-    left.contour(w, c, np.log10(cost + 1e-3), levels=12, colors="#b9b9b0", linewidths=0.8)
+    left.contour(w, c, np.log10(cost + 1e-3), levels=12, colors="#b9b9b0", linewidths=0.8, linestyles="solid")
     left.plot(WIDE, WIDE, color="#888888", lw=1, ls="--")
     left.text(1.45, 2.2, "c = w x", fontsize=8, color="#555555")
     left.plot(*path.T, color=plots.COLOURS[1], marker=".", lw=1.4)
