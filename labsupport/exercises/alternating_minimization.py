@@ -191,6 +191,11 @@ def codes_not_updated(x, y, w, v, mu):
     return c, w, (c * y).sum() / c.square().sum()
 
 
+def weights_from_old_codes(x, y, w, v, mu):
+    """You fitted both weights to the codes of the forward pass. They are fitted to the new codes; from the old ones w learns nothing."""
+    return _code(x, y, w, v, mu), w, (w * x * y).sum() / (w * x).square().sum()
+
+
 def second_weight_from_old_codes(x, y, w, v, mu):
     """You fitted the second weight to the old codes, w x. Both weights are fitted to the new codes."""
     c, new, _ = reference.sweep(x, y, w, v, mu)
@@ -294,7 +299,7 @@ EXERCISES = (
     _exercise("ridge_weights", "Weights from a memory", 2, am.ridge_weights, _weight_inputs(), "Idea",
               (pulled_to_zero, ridge_left_out, ridge_on_every_entry, old_unscaled, step_instead_of_minimum), weights_by_step),
     _exercise("sweep", "One sweep, in the right order", 3, reference.sweep, _sweep_inputs(), "Idea",
-              (weights_before_codes, codes_not_updated, second_weight_from_old_codes, second_weight_from_new_forward_pass, code_without_mu,
+              (weights_before_codes, codes_not_updated, weights_from_old_codes, second_weight_from_old_codes, second_weight_from_new_forward_pass, code_without_mu,
                second_weight_inverted), sweep_by_lstsq, ("c", "w", "v")),
     _exercise("diagnose", "Diagnose a log", 3, reference.diagnose, _logs(), "How it fails",
               (sweeps_compared, rise_blamed_on_the_other, frozen_blamed_on_the_other, seam_passed_over, standing_still_taken_for_health),

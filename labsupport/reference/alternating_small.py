@@ -1,25 +1,12 @@
 """Alternating minimization in the small: one hidden unit by closed forms, multipliers, and the diagnosis of a log."""
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 from labsupport.reference.alternating_minimization import check_mu
 
 
-class Sweep(NamedTuple):
-    """One sweep of a linear network with one hidden unit."""
-
-    c: Tensor
-    """(B,) codes."""
-    w: Tensor
-    """() first weight."""
-    v: Tensor
-    """() second weight."""
-
-
-def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> Sweep:
+def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> tuple[Tensor, Tensor, Tensor]:
     r"""Codes, then both weights, each by its exact minimum, of :math:`\operatorname{mean}\,[(y - v c)^2 + \mu (c - w x)^2]`.
 
     .. math::
@@ -31,14 +18,14 @@ def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> Sweep:
         mu: what a squared residual costs.
 
     Returns:
-        New codes and weights; a weight whose input is 0 throughout stays.
+        New codes (B,), w and v; a weight whose input is 0 throughout stays.
 
     Raises:
         ValueError: for mu <= 0.
     """
     check_mu(mu)
     c = (v * y + mu * w * x) / (v.square() + mu)
-    return Sweep(c, _fit(x, c, w), _fit(c, y, v))
+    return c, _fit(x, c, w), _fit(c, y, v)
 
 
 def _fit(a: Tensor, b: Tensor, old: Tensor) -> Tensor:
