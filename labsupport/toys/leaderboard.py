@@ -25,9 +25,9 @@ from labsupport.rules import (
 
 SIGNALS, DIGITS = "mnist1d", "mnist5k"
 SIZES = {SIGNALS: (40, 64, 64, 10), DIGITS: (784, 64, 64, 10)}
-EPOCHS = {SIGNALS: 10, DIGITS: 4}
+EPOCHS = {SIGNALS: 8, DIGITS: 3}
 SEARCHED, SHOWN = range(100, 103), range(10)
-POPULATION = {SIGNALS: 20, DIGITS: 10}
+POPULATION = {SIGNALS: 20, DIGITS: 6}
 LOOKS = {"SGD": ("#444444", "-", "o"), "Adam": ("#000000", "--", "s"), "feedback alignment": ("#0072B2", "-", "^"),
          "direct feedback alignment": ("#0072B2", ":", "v"), "local errors": ("#007A57", "-", "D"),
          "alternating minimization": ("#D55E00", "-", "P"), "evolution strategy": ("#9A4D86", "-", "X"),
