@@ -16,7 +16,8 @@ from labsupport import profiles, runtime, storage, train
 from labsupport.contracts import Arm, Recipe, Result
 
 SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules/*.py",
-           "train.py", "augment.py", "reference/initialization.py", "reference/augmentation.py", "reference/mixup.py")
+           "train.py", "augment.py", *(f"reference/{topic}.py" for topic in (
+               "alternating_minimization", "augmentation", "initialization", "mixup")))
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
