@@ -4,9 +4,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from labsupport import compare, plots, study, train
 from labsupport.contracts import Arm, Interval, Recipe, Result
@@ -97,7 +99,9 @@ def draw(measured: dict[str, dict[str, Result]]) -> Figure:
             for name, result in results_of.items():
                 line(ax, *course(result, axis), name)
             ax.set(ylabel="test accuracy", xlabel="samples seen" if axis == "samples" else "seconds a run", title=data, ylim=(0, None))
-        row[1].set_xscale("log")
+        low, high = (np.log10(edge) for edge in row[1].dataLim.intervalx)
+        row[1].set(xscale="log", xlim=(10 ** np.floor(low), 10 ** np.ceil(high)))
+        row[1].xaxis.set_minor_formatter(NullFormatter())
     handles, labels = axes[0, 0].get_legend_handles_labels()
     fig.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
     return fig
