@@ -2,10 +2,13 @@
 
 import pytest
 
+from labsupport import runtime
 from tests.notebooks import cells
 from tools import execute
 
 SECONDS = 120
+HOME = str(runtime.home())
+"""Where the book keeps its results; asked before any test has a folder of its own."""
 
 
 @pytest.fixture(scope="session")
@@ -13,7 +16,8 @@ def solved(chapter, book, tmp_path_factory):
     """The solved chapter after a run as a grader runs it; built after the book, whose results it finds on disk."""
     notebook = cells.solved(cells.read(chapter))
     claims = tmp_path_factory.mktemp("claims")
-    execute.run(notebook, chapter, claims, threads=1, settings={"NBGRADER_EXECUTION": "autograde"}, seconds=SECONDS)
+    execute.run(notebook, chapter, claims, threads=1, seconds=SECONDS,
+                settings={"NBGRADER_EXECUTION": "autograde", "LABSUPPORT_HOME": HOME})
     return notebook
 
 
