@@ -141,11 +141,16 @@ def page(where: Path | None = None) -> str:
         rows = [e for e in entries if e.chapter == chapter]
         lines += [f"## {chapter.replace('_', ' ').capitalize()}", "", _counts(rows), "",
                   "| claim | statement | measured | verdict |", "|---|---|---|---|"]
-        lines += [f"| {{ref}}`{e.id} <claim-{e.id}>` ({e.kind}) | {e.statement} | {_sentence(e.measure)}: {figure(e)}; "
-                  f"wanted {e.criterion}. {_sentence(e.budget)}. | {e.verdict} |" for e in rows]
+        lines += [_row(f"{{ref}}`{e.id} <claim-{e.id}>` ({e.kind})", e.statement,
+                       f"{_sentence(e.measure)}: {figure(e)}; wanted {e.criterion}. {_sentence(e.budget)}.", e.verdict) for e in rows]
         lines += [f"| {id} | {s['statement']} | | not measured in this build |" for id, s in STATEMENTS.items()
                   if s["chapter"] == chapter and id not in {e.id for e in rows}] + [""]
     return "\n".join(lines)
+
+
+def _row(*cells: str) -> str:
+    """A row of a markdown table; a bar inside a cell is no border."""
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 PREFACE = """Every statement of fact in the lecture, what this build of the book measured, and the verdict. The page is

@@ -1,6 +1,7 @@
 """Verdicts come from intervals, never from hands; the ledger holds what the last execution said."""
 
 import json
+import re
 
 import pytest
 
@@ -89,6 +90,12 @@ def test_the_page_lists_every_statement_and_links_to_where_it_was_measured():
     assert all(row["study" if id == "wd-2" else "statement"] in page for id, row in claims.STATEMENTS.items())
     assert "{ref}`wd-2 <claim-wd-2>`" in page and "1 reproduced, 0 not reproduced here, 0 contradicted." in page
     assert page.count("not measured in this build") == len(claims.STATEMENTS) - 1
+
+
+def test_a_bar_in_a_measure_does_not_end_its_cell():
+    claims.claim("wd-2", Interval(0.25, 0.125, 0.375, 10), measure="size of |r|", above=0, budget="b")
+    (row,) = [line for line in claims.page().splitlines() if "wd-2 <" in line]
+    assert r"Size of \|r\|" in row and len(re.split(r"(?<!\\)\|", row)) == 6
 
 
 def test_the_command_line_prints_the_ledger_as_json(capsys):
