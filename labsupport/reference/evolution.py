@@ -128,26 +128,6 @@ def es_gradient(noise: Tensor, plus: Tensor, minus: Tensor, *, sigma: float) -> 
     return (plus - minus) @ noise / (2 * len(noise) * sigma)
 
 
-def one_sided_gradient(noise: Tensor, losses: Tensor, *, sigma: float) -> Tensor:
-    r"""The estimate without mirror images, :math:`\frac{1}{N\sigma}\sum_i L(w + \sigma\epsilon_i)\,\epsilon_i`.
-
-    It has the same mean, but whatever is common to all losses adds to its noise.
-
-    Args:
-        noise: (N, P).
-        losses: (N,) of :math:`w + \sigma\epsilon_i`.
-        sigma: the size of the mutations.
-
-    Returns:
-        (P,).
-
-    Raises:
-        ValueError: if sigma is not positive.
-    """
-    _check_sigma(sigma)
-    return losses @ noise / (len(noise) * sigma)
-
-
 def centered_ranks(losses: Tensor) -> Tensor:
     r"""Rank shaping: each loss replaced by its rank, evenly from -1/2 for the smallest to 1/2 for the largest.
 

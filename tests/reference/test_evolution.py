@@ -87,7 +87,7 @@ def test_the_mean_of_the_estimate_is_the_slope_of_the_blurred_loss():
 
 def test_without_mirror_images_a_constant_adds_noise():
     noise = drawn(50, 3)
-    one = [ev.one_sided_gradient(noise, noise @ row(1, 2, 3) + c, sigma=1.0) for c in (0.0, 100.0)]
+    one = [(noise @ row(1, 2, 3) + c) @ noise / 50 for c in (0.0, 100.0)]
     two = [ev.es_gradient(noise, noise @ row(1, 2, 3) + c, c - noise @ row(1, 2, 3), sigma=1.0) for c in (0.0, 100.0)]
     same(two[0], two[1])
     assert (one[0] - one[1]).norm() > 1
@@ -178,7 +178,6 @@ def test_a_log_by_hand_for_each_name():
     (lambda: ev.select(row(1, 2), row(1, 2, 3), parents=1), r"\(2,\) remembered and \(3,\) measured"),
     (lambda: ev.es_gradient(drawn(2, 3), row(1, 2), row(1), sigma=1.0), "2 mutations with 2 and 1 losses"),
     (lambda: ev.es_gradient(drawn(1, 3), row(1), row(1), sigma=-1.0), "sigma is -1.0"),
-    (lambda: ev.one_sided_gradient(drawn(1, 3), row(1), sigma=0.0), "sigma is 0.0"),
     (lambda: ev.centered_ranks(row(1)), "a population of 1;"),
     (lambda: ev.squared_cosine(0, 3), "0 pairs and 3 parameters"),
     (lambda: ev.quadratic_rate(0.1, 1, 0), "1 pairs and 0 parameters"),
