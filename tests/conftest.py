@@ -4,16 +4,30 @@ import urllib.request
 from urllib.error import URLError
 
 import pytest
+from nbval import kernel as nbval_kernel
+
+from tools.kernels import own_sockets
 
 
-@pytest.fixture(autouse=True, scope="session")
-def own_home(tmp_path_factory):
+def pytest_configure():
+    """nbval's kernels are reached as the book's own are."""
+    manager = nbval_kernel.KernelManager
+    nbval_kernel.KernelManager = lambda **settings: manager(config=own_sockets(), **settings)
+
+
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory):
     """Data are made once a session; a test that stores results asks for ``fresh_home``."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("LABSUPPORT_HOME", str(tmp_path_factory.mktemp("home")))
-    patch.delenv("LABSUPPORT_CLAIMS", raising=False)
-    yield
-    patch.undo()
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_home(shared_home):
+    """For the tests alone: a notebook that is validated after them finds what the book has trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LABSUPPORT_HOME", str(shared_home))
+        patch.delenv("LABSUPPORT_CLAIMS", raising=False)
+        yield
 
 
 @pytest.fixture

@@ -80,6 +80,8 @@ def run(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbformat.v4 import new_code_cell
 
+    from tools.kernels import own_sockets
+
     environment = {
         **os.environ,
         "LABSUPPORT_CLAIMS": str(claims),
@@ -95,6 +97,7 @@ def run(
         notebook,
         timeout=seconds,
         kernel_name="python3",
+        config=own_sockets(),
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(chapter.parent)}},
         on_cell_start=lambda cell, cell_index: started.append(cell_index + 1),

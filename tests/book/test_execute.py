@@ -1,6 +1,8 @@
 """A chapter is executed whole or not at all, and a failure says where it was."""
 
 import copy
+import os
+import tempfile
 
 import nbformat
 import pytest
@@ -51,6 +53,17 @@ def test_a_failure_names_the_cell_and_leaves_the_last_good_run_alone(run):
         run("1", "1 / 0", "2")
     assert "good" in (folder / "notebook.ipynb").read_text()
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no Unix sockets")
+def test_a_kernel_needs_no_port_and_leaves_no_socket(run, monkeypatch, tmp_path_factory):
+    sockets = tmp_path_factory.mktemp("s")
+    monkeypatch.setattr(tempfile, "tempdir", str(sockets))
+    folder = run("""import json, ipykernel
+print(json.load(open(ipykernel.get_connection_file()))["transport"])""")
+    ran = nbformat.read(folder / "notebook.ipynb", as_version=4)
+    assert ran.cells[1].outputs[0].text.strip() == "ipc"
+    assert list(sockets.glob("kernel-*")) == []
 
 
 def test_a_warning_on_stderr_is_a_failure(run):
