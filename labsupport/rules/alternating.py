@@ -36,7 +36,7 @@ def _layers(net: Net, params: Stack) -> tuple[list[Tensor], list[Tensor]]:
     return ([params[f"weight{i}"] for i in range(1, net.depth + 1)], [params[f"bias{i}"] for i in range(1, net.depth + 1)])
 
 
-def _per_run(value: float | Tensor, like: Tensor) -> Tensor | float:
+def _in_type_of(value: float | Tensor, like: Tensor) -> Tensor | float:
     return value.to(like.dtype) if isinstance(value, Tensor) else value
 
 
@@ -62,7 +62,7 @@ def _solve_codes(rule: Any, net: Net, params: Stack, batch: Batch) -> _Solved:
     codes = am.encode(weights, biases, x, net.activation)
     logits = am.layer(weights[-1], biases[-1], rho(codes[-1]) if codes else x)
     loss = -logits.log_softmax(-1).gather(-1, batch.y[..., None])[..., 0].mean(-1)
-    codes = am.update_codes(weights, biases, codes, x, batch.y, _per_run(rule.mu, x), net.activation, rule.code_steps)
+    codes = am.update_codes(weights, biases, codes, x, batch.y, _in_type_of(rule.mu, x), net.activation, rule.code_steps)
     activations = [x, *map(rho, codes)]
     slope = am.output_slope(am.layer(weights[-1], biases[-1], activations[-1]), batch.y)
     return _Solved(loss, activations, codes, slope)
@@ -117,7 +117,7 @@ class AlternatingMinimization:
             last = i == len(solved.codes)
             A, B = am.moments(a, solved.slope if last else solved.codes[i])
             A = state["A"][i].copy_(am.remember(state["A"][i], A, share))
-            ridge = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12) * _per_run(self.ridge, A)
+            ridge = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12) * _in_type_of(self.ridge, A)
             if last:
                 new = am.output_weights(A, B, old, ridge)
             else:
@@ -162,7 +162,7 @@ class CodeGradient:
     def __call__(self, net: Net, params: Stack, buffers: dict[str, Tensor], kept: Any, batch: Batch, out: Stack) -> Tensor:
         """The loss of each run (R,), with the gradient of f(W, C) in W written to ``out``."""
         solved = _solve_codes(self, net, params, batch)
-        mu = _per_run(self.mu, params.flat)
+        mu = _in_type_of(self.mu, params.flat)
         mu = mu[:, None, None] if isinstance(mu, Tensor) else mu
         for i, a in enumerate(solved.activations, start=1):
             if i <= len(solved.codes):
