@@ -242,6 +242,8 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
     if first.epochs < 0 or first.batch_size < 1 or first.measure_every < 0:
         raise ValueError(f"batch_size {first.batch_size} must be at least 1, epochs {first.epochs} and measure_every "
                          f"{first.measure_every} at least 0")
+    if not isinstance(first.augment, tuple) or not all(map(callable, first.augment)):
+        raise ValueError(f"augment is {first.augment!r}; it must be a tuple of transforms, (RandomFlip(),) if there is one")
     if first.augment and first.standardize:
         raise ValueError("augment changes inputs that were scaled as a whole; standardize scales every column apart")
     _check_mixup(first)
@@ -249,6 +251,8 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
 
 
 def _check_mixup(recipe: Recipe) -> None:
+    if recipe.mixup is not None and not callable(recipe.mixup):
+        raise ValueError(f"mixup is {recipe.mixup!r}; it must be None or a way to blend, Mixup(alpha=1.0)")
     deepest, hidden = max(getattr(recipe.mixup, "layers", (0,))), getattr(recipe.model, "depth", 1) - 1
     if deepest > hidden:
         raise ValueError(f"mixup at layer {deepest}: {type(recipe.model).__name__} has {hidden} hidden layers that can be "
