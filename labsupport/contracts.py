@@ -145,6 +145,12 @@ class Recipe:
     dtype: str = "float32"
     """float32, or float64 where an identity is checked."""
 
+    def __post_init__(self):
+        if not isinstance(self.augment, tuple) or not all(map(callable, self.augment)):
+            raise ValueError(f"augment is {self.augment!r}; it must be a tuple of transforms, (RandomFlip(),) for one")
+        if self.mixup is not None and not callable(self.mixup):
+            raise ValueError(f"mixup is {self.mixup!r}; it must be None or a way to blend, such as Mixup(alpha=1.0)")
+
 
 class Step(NamedTuple):
     """Where R runs are after a step."""

@@ -232,8 +232,6 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
     """The first recipe, if all fit in one stack and can be trained."""
     if not recipes or len(recipes) != len(seeds):
         raise ValueError(f"{len(recipes)} recipes and {len(seeds)} seeds; there must be as many, and at least one")
-    for recipe in recipes:
-        _check_changes(recipe)
     first = recipes[0]
     if any(_shape(recipe) != _shape(first) for recipe in recipes):
         raise ValueError("recipes of one stack may differ only in float fields of model, rule, mixup and transforms")
@@ -246,15 +244,11 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
                          f"{first.measure_every} at least 0")
     if first.augment and first.standardize:
         raise ValueError("augment changes inputs that were scaled as a whole; standardize scales every column apart")
+    _check_mixup(first)
     return first
 
 
-def _check_changes(recipe: Recipe) -> None:
-    """The transforms and the mixup of a recipe are some, and the network has the layers to blend."""
-    if not isinstance(recipe.augment, tuple) or not all(map(callable, recipe.augment)):
-        raise ValueError(f"augment is {recipe.augment!r}; it must be a tuple of transforms, (RandomFlip(),) if there is one")
-    if recipe.mixup is not None and not callable(recipe.mixup):
-        raise ValueError(f"mixup is {recipe.mixup!r}; it must be None or a way to blend, Mixup(alpha=1.0)")
+def _check_mixup(recipe: Recipe) -> None:
     deepest, hidden = max(getattr(recipe.mixup, "layers", (0,))), getattr(recipe.model, "depth", 1) - 1
     if deepest > hidden:
         raise ValueError(f"mixup at layer {deepest}: {type(recipe.model).__name__} has {hidden} hidden layers that can be "
