@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport import datasets, plots, runtime, train
+from labsupport import datasets, plots, profiles, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.models import MLP
 from labsupport.reference import alternating_minimization as am
@@ -90,10 +90,14 @@ def largest_rise(log: Tensor) -> tuple[float, int]:
 
 
 def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[int, Tensor]:
-    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most."""
-    split, net = train.load(recipe), recipe.model
-    return {step.t: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
-            for step in train.walk([recipe] * len(seeds), seeds, split) if step.t in at}
+    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most; in full, after the same shares of it."""
+    sized = profiles.sized(recipe)
+    split, net = train.load(sized), sized.model
+    pace = train.steps_in_epoch(sized, split) / train.steps_in_epoch(recipe, train.load(recipe))
+    steps = {t: max(1, round(t * pace)) for t in at}
+    seen = {step.t: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
+            for step in train.walk([sized] * len(seeds), seeds, split) if step.t in steps.values()}
+    return {t: seen[step] for t, step in steps.items()}
 
 
 WIDE = np.linspace(-2.2, 2.6, 121)
