@@ -17,7 +17,7 @@ from labsupport.contracts import Arm, Recipe, Result
 
 SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules/*.py",
            "train.py", "augment.py", *(f"reference/{topic}.py" for topic in (
-               "alternating_minimization", "augmentation", "initialization", "mixup")))
+               "alternating_minimization", "augmentation", "initialization", "mixup", "standardization")))
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 

@@ -11,6 +11,7 @@ from labsupport.contracts import Arm, Recipe
 from labsupport.models import MLP
 from labsupport.probes.weights import jacobian_norm, weight_norms
 from labsupport.rules import SGD
+from tools import keys, layout
 
 BASE = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=2)
 
@@ -22,6 +23,17 @@ def trained(fresh_home, monkeypatch):
     original = study.train.train_many
     monkeypatch.setattr(study.train, "train_many", lambda *args: calls.append(1) or original(*args))
     return calls
+
+
+def test_every_file_that_the_training_loop_computes_with_is_a_source_of_its_results():
+    named = {path for pattern in study.SOURCES for path in layout.PACKAGE.glob(pattern)}
+    found, waiting = set(), [layout.PACKAGE / "train.py", layout.PACKAGE / "profiles.py", *named]
+    while waiting:
+        if (path := waiting.pop()) not in found:
+            found.add(path)
+            waiting += keys.imported(path, layout.PACKAGE)
+    no_number_hangs_on = {layout.PACKAGE / name for name in ("storage.py", "workers.py")}
+    assert len(found) > 20 and found - named == no_number_hangs_on
 
 
 def files(home):
