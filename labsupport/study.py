@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -132,5 +133,8 @@ def _describe(item: Any) -> str:
 
 
 def _describe_probe(probe: train.Probe) -> str:
-    """A probe with its settings and all of its module, for it may call its neighbours."""
-    return _describe(probe) + inspect.getsource(inspect.getmodule(probe))
+    """A probe with its settings, all of its module, for it may call its neighbours, and the references that it takes from."""
+    module = inspect.getmodule(probe)
+    taken = {getattr(item, "__module__", None) or getattr(item, "__name__", "") for item in vars(module).values()}
+    references = [sys.modules[name] for name in sorted(taken) if name.startswith("labsupport.reference.")]
+    return _describe(probe) + "".join(map(inspect.getsource, (module, *references)))

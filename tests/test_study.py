@@ -1,6 +1,7 @@
 """A study is trained once, kept whole, and read back to the last bit; what made it is its name."""
 
 import dataclasses
+import inspect
 import warnings
 
 import pandas as pd
@@ -9,7 +10,9 @@ import pytest
 from labsupport import study
 from labsupport.contracts import Arm, Recipe
 from labsupport.models import MLP
+from labsupport.probes.calibration import Calibration
 from labsupport.probes.weights import jacobian_norm, weight_norms
+from labsupport.reference import calibration
 from labsupport.rules import SGD
 from tools import keys, layout
 
@@ -34,6 +37,17 @@ def test_every_file_that_the_training_loop_computes_with_is_a_source_of_its_resu
             waiting += keys.imported(path, layout.PACKAGE)
     no_number_hangs_on = {layout.PACKAGE / name for name in ("storage.py", "workers.py")}
     assert len(found) > 20 and found - named == no_number_hangs_on
+
+
+def test_a_result_knows_of_the_reference_that_its_probe_calls(trained, monkeypatch):
+    def measure():
+        return study.study([Arm("one", BASE)], seeds=[0], probes=[Calibration()])
+
+    assert measure().table.equals(measure().table) and len(trained) == 1
+    source = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda item: source(item) + "# changed" * (item is calibration))
+    measure()
+    assert len(trained) == 2
 
 
 def files(home):
