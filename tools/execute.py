@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 CELL_SECONDS = 600
 """What a cell may take in the quick profile; one that takes longer hangs."""
+START_SECONDS = 300
+"""What a kernel may take to answer for the first time: on a busy machine a minute is not enough."""
 PEAK = """import resource, sys
 unit = 2**20 if sys.platform == "darwin" else 2**10
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit)"""
@@ -102,6 +104,7 @@ def run(
     client = NotebookClient(
         notebook,
         timeout=seconds,
+        startup_timeout=START_SECONDS,
         kernel_name="python3",
         config=own_sockets(),
         extra_arguments=["--log-level=ERROR"],
