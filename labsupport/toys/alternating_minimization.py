@@ -82,6 +82,7 @@ def largest_rise(log: Tensor) -> tuple[float, int]:
     return steps.clamp_min(0).max().item(), steps.numel()
 
 
+@runtime.one_thread()
 def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[int, Tensor]:
     """Test accuracy (R,) after these steps of the first pass, each sample seen once at most; in full, after the same shares of it."""
     sized = profiles.sized(recipe)

@@ -59,6 +59,7 @@ def _plane(world: str) -> tuple[Tensor, Tensor, dict[float, Tensor]]:
     return x, y, dict(zip((0.0, *ALPHAS), pictures, strict=True))
 
 
+@runtime.one_thread()
 def _shades(recipes: list[Recipe], split: Split) -> list[Tensor]:
     """p(y = 1) on the grid for each recipe, all trained from one seed."""
     *_, last = train.walk(recipes, [0] * len(recipes), split)
