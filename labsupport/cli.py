@@ -1,4 +1,4 @@
-"""The command line: labsupport lab | check | exercises | claims | doctor."""
+"""The command line: labsupport lab | exercises | claims | doctor."""
 
 import argparse
 import importlib.metadata

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import itertools
 import json
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from labsupport.contracts import Arm, Recipe, Result
 
 SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules/*.py",
            "train.py", "augment.py", *(f"reference/{topic}.py" for topic in (
-               "alternating_minimization", "augmentation", "initialization", "mixup")))
+               "alternating_minimization", "augmentation", "initialization", "mixup", "standardization")))
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
@@ -132,5 +133,8 @@ def _describe(item: Any) -> str:
 
 
 def _describe_probe(probe: train.Probe) -> str:
-    """A probe with its settings and all of its module, for it may call its neighbours."""
-    return _describe(probe) + inspect.getsource(inspect.getmodule(probe))
+    """A probe with its settings, all of its module, for it may call its neighbours, and the references that it takes from."""
+    module = inspect.getmodule(probe)
+    taken = {getattr(item, "__module__", None) or getattr(item, "__name__", "") for item in vars(module).values()}
+    references = [sys.modules[name] for name in sorted(taken) if name.startswith("labsupport.reference.")]
+    return _describe(probe) + "".join(map(inspect.getsource, (module, *references)))

@@ -8,7 +8,7 @@ from labsupport import runtime, train
 from labsupport.contracts import Batch, Mix, Recipe
 from labsupport.models import MLP, LocalMLP
 from labsupport.reference import local_learning as ll
-from labsupport.rules import SGD, Adam, Backprop, Decoupled, Greedy, LocalErrors
+from labsupport.rules import SGD, Adam, Backprop, Decoupled, Greedy, LocalErrors, local
 from labsupport.stacks import Stack
 
 SIZES = (40, 7, 6, 5, 10)
@@ -70,6 +70,14 @@ def test_a_local_error_is_autograds_gradient_with_the_layers_detached(kind):
     for name in params:
         wanted = heads[name] if name.startswith("head") else layers[name]
         torch.testing.assert_close(out[name], wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_the_fast_slope_of_similarity_matching_is_the_references():
+    _, batch = drawn()
+    h = torch.randn(len(batch.y), batch.y.shape[1], 7, dtype=torch.float64)
+    found = local.matching_slope(h, local.label_rows(NET, batch))
+    wanted = torch.stack([ll.similarity_slope(one, y, NET.sizes[-1]) for one, y in zip(h, batch.y, strict=True)])
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-14)
 
 
 def test_decoupled_learning_without_delay_is_the_local_cross_entropy():

@@ -12,7 +12,8 @@ from labsupport.augment import Cutout, Mixup, RandomCrop, RandomFlip, RandomRota
 from labsupport.contracts import Arm, Interval, Recipe
 from labsupport.models import CNN, MLP, Vmapped
 from labsupport.profiles import sized
-from labsupport.rules import SGD, Adam
+from labsupport.rules import SGD, Adam, FeedbackAlignment
+from labsupport.toys import alternating_minimization, feedback_runs, mixup_faults, norm_runs
 from tests import small as files
 
 DENSE = Recipe(MLP((40, 8, 6, 10)), SGD(lr=0.1), train_size=1000, valid_size=500, epochs=2, batch_size=20)
@@ -227,6 +228,27 @@ def test_runs_compared_step_by_step_are_those_that_a_study_trains(full):
 def test_the_landscape_is_surveyed_at_full_size(full):
     seen = landscape.survey(study.vary(DENSE, epochs=1, valid_size=0), seeds=[0, 1], rates=[0.1], every=2)
     assert sorted(seen["step"].unique()) == [0, 2] and np.isfinite(seen["value"]).all()
+
+
+GO_ON = {"angles": lambda r: feedback_runs.course(study.vary(r, gradient=FeedbackAlignment()), [0, 1]),
+         "moving units": lambda r: norm_runs.movement(study.vary(r, norm="batch"), [0, 1]),
+         "faulty mixups": lambda r: mixup_faults.fault_study(study.vary(r, mixup=Mixup()), [0, 1]),
+         "a first pass": lambda r: alternating_minimization.first_pass(r, [0, 1], at=(1, 25, 50))}
+
+
+@pytest.mark.parametrize("go_on", GO_ON.values(), ids=GO_ON)
+def test_a_toy_that_goes_on_with_what_a_study_chose_trains_at_its_size(full, monkeypatch, go_on):
+    trained, walk, many = [], train.walk, train.train_many
+    monkeypatch.setattr(train, "walk", lambda recipes, *rest: trained.extend(recipes) or walk(recipes, *rest))
+    monkeypatch.setattr(train, "train_many", lambda runs, *rest: trained.extend(r for r, _ in runs) or many(runs, *rest))
+    go_on(study.vary(DENSE, epochs=1, valid_size=0))
+    assert {(recipe.data, recipe.model.sizes) for recipe in trained} == {("mnist", (784, 64, 48, 10))}
+
+
+def test_a_first_pass_is_looked_at_after_the_same_shares_of_it(full):
+    """The pool is smaller here than the quick one, so the first two looks fall on the first step."""
+    seen = alternating_minimization.first_pass(study.vary(DENSE, epochs=1, valid_size=0), [0, 1], at=(1, 10, 50))
+    assert list(seen) == [1, 10, 50] and torch.equal(seen[1], seen[10]) and not torch.equal(seen[10], seen[50])
 
 
 @pytest.mark.parametrize(("profile", "words"), [("quick", "quick profile"), ("full", "full profile")])

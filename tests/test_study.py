@@ -1,6 +1,7 @@
 """A study is trained once, kept whole, and read back to the last bit; what made it is its name."""
 
 import dataclasses
+import inspect
 import warnings
 
 import pandas as pd
@@ -9,8 +10,11 @@ import pytest
 from labsupport import study
 from labsupport.contracts import Arm, Recipe
 from labsupport.models import MLP
+from labsupport.probes.calibration import Calibration
 from labsupport.probes.weights import jacobian_norm, weight_norms
+from labsupport.reference import calibration
 from labsupport.rules import SGD
+from tools import keys, layout
 
 BASE = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=2)
 
@@ -22,6 +26,28 @@ def trained(fresh_home, monkeypatch):
     original = study.train.train_many
     monkeypatch.setattr(study.train, "train_many", lambda *args: calls.append(1) or original(*args))
     return calls
+
+
+def test_every_file_that_the_training_loop_computes_with_is_a_source_of_its_results():
+    named = {path for pattern in study.SOURCES for path in layout.PACKAGE.glob(pattern)}
+    found, waiting = set(), [layout.PACKAGE / "train.py", layout.PACKAGE / "profiles.py", *named]
+    while waiting:
+        if (path := waiting.pop()) not in found:
+            found.add(path)
+            waiting += keys.imported(path, layout.PACKAGE)
+    no_number_hangs_on = {layout.PACKAGE / name for name in ("storage.py", "workers.py")}
+    assert len(found) > 20 and found - named == no_number_hangs_on
+
+
+def test_a_result_knows_of_the_reference_that_its_probe_calls(trained, monkeypatch):
+    def measure():
+        return study.study([Arm("one", BASE)], seeds=[0], probes=[Calibration()])
+
+    assert measure().table.equals(measure().table) and len(trained) == 1
+    source = inspect.getsource
+    monkeypatch.setattr(inspect, "getsource", lambda item: source(item) + "# changed" * (item is calibration))
+    measure()
+    assert len(trained) == 2
 
 
 def files(home):
@@ -86,7 +112,7 @@ def test_an_interrupted_study_leaves_nothing_behind(fresh_home, monkeypatch):
 
 def test_arms_share_seeds_so_equal_arms_are_equal(fresh_home):
     result = study.study([Arm("a", BASE), Arm("b", BASE)], seeds=range(3))
-    by_arm = result.table.pivot(index=["seed", "epoch", "metric"], columns="arm", values="value")
+    by_arm = result.table.query("metric != 'seconds'").pivot(index=["seed", "epoch", "metric"], columns="arm", values="value")
     assert (by_arm["a"] - by_arm["b"]).abs().max() < 1e-5
 
 

@@ -125,32 +125,6 @@ def gradient_step(w: Tensor, h: Tensor, b: Tensor, *, lr: float | Tensor) -> Ten
     return w - lr * (h @ w - b)
 
 
-def descend(w: Tensor, h: Tensor, b: Tensor, *, lr: float | Tensor, steps: int) -> Tensor:
-    r"""``steps`` steps of :func:`gradient_step` at once, by repeated squaring.
-
-    A step is the affine map :math:`w \mapsto (I - \eta H)\,w + \eta b`. With a 1 appended to w it is one matrix, and its
-    power, from :math:`\log_2` T squarings, is T steps.
-
-    Args:
-        w, b: where it starts, and the linear term, (D,).
-        h: the Hessian (D, D).
-        lr: learning rate, at least 0.
-        steps: T, at least 0.
-
-    Returns:
-        The weights after T steps.
-
-    Raises:
-        ValueError: if lr or steps is negative.
-    """
-    if lr < 0 or steps < 0:
-        raise ValueError(f"lr is {float(lr):g} and steps {steps}; neither may be negative")
-    top = torch.cat([torch.eye(len(w), dtype=w.dtype, device=w.device) - lr * h, (lr * b)[:, None]], 1)
-    last = torch.eye(len(w) + 1, dtype=w.dtype, device=w.device)[-1:]
-    one_step = torch.cat([top, last])
-    return (torch.linalg.matrix_power(one_step, steps) @ torch.cat([w, w.new_ones(1)]))[:-1]
-
-
 def steps_taken(error: Tensor, h: Tensor, *, lr: float | Tensor, factor: float) -> int:
     r"""The first step after which gradient descent has divided its distance to the minimum by ``factor``.
 

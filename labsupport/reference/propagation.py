@@ -107,7 +107,7 @@ def relu_moments(forward: Tensor, backward: Tensor, fan_in: int, fan_out: int, w
 
     .. math::
         \mathbb E[h_l^2] = \tfrac12\, n_{in}\sigma^2\; \mathbb E[h_{l-1}^2], \qquad
-        \mathbb E[g_{l-1}^2] = \tfrac12\, n_{out}\sigma^2\; \mathbb E[g_l^2]
+        \mathbb E[\delta_{l-1}^2] = \tfrac12\, n_{out}\sigma^2\; \mathbb E[\delta_l^2]
 
     Args:
         forward: mean square of what enters the layer, shape (...).

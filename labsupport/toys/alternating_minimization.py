@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport import datasets, plots, runtime, train
+from labsupport import datasets, plots, profiles, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.models import MLP
 from labsupport.reference import alternating_minimization as am
@@ -27,11 +27,7 @@ class BatchRun(NamedTuple):
     """R runs of the batch form."""
 
     log: Tensor
-    """(T, 1 + updates, R) the objective at the start of each sweep and after each of its updates."""
-    names: tuple[str, ...]
-    """Of the updates of one sweep."""
-    residuals: Tensor
-    """(T, L, R) mean squared residual of each hidden layer at the end of each sweep."""
+    """(T, 1 + updates, R) the objective at the start of each sweep and after its updates: codes from the top, weights from below."""
     accuracy: Tensor
     """(T, R) test accuracy of the network, codes left aside, at the end of each sweep."""
 
@@ -46,7 +42,7 @@ def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int
     weights = [params[f"weight{i}"].double() for i in range(1, len(sizes))]
     biases = [params[f"bias{i}"].double() for i in range(1, len(sizes))]
     x, y = (t.expand(len(seeds), *t.shape) for t in (split.x_train.flatten(1).double(), split.y_train))
-    codes, log, residuals, accuracy = am.encode(weights, biases, x, activation), [], [], []
+    codes, log, accuracy = am.encode(weights, biases, x, activation), [], []
     for _ in range(sweeps):
         row = [am.objective(weights, biases, codes, x, y, mu, activation)]
         for i in reversed(range(len(codes))):
@@ -59,11 +55,8 @@ def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int
             update_weights(weights, biases, codes, x, y, i, ridge, activation)
             row.append(am.objective(weights, biases, codes, x, y, mu, activation))
         log.append(torch.stack(row))
-        residuals.append(torch.stack([r.square().sum(-1).mean(-1) for r in am.residuals(weights, biases, codes, x, activation)]))
         accuracy.append(_accuracy(weights, biases, split.x_test.flatten(1).double(), split.y_test, activation))
-    depth = len(codes)
-    names = (*(f"codes {i}" for i in range(depth, 0, -1)), *(f"weights {i}" for i in range(1, depth + 2)))
-    return BatchRun(torch.stack(log), names, torch.stack(residuals), torch.stack(accuracy))
+    return BatchRun(torch.stack(log), torch.stack(accuracy))
 
 
 def update_weights(weights: list[Tensor], biases: list[Tensor], codes: Sequence[Tensor], x: Tensor, y: Tensor, i: int, ridge: float,
@@ -89,11 +82,16 @@ def largest_rise(log: Tensor) -> tuple[float, int]:
     return steps.clamp_min(0).max().item(), steps.numel()
 
 
+@runtime.one_thread()
 def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[int, Tensor]:
-    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most."""
-    split, net = train.load(recipe), recipe.model
-    return {step.t: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
-            for step in train.walk([recipe] * len(seeds), seeds, split) if step.t in at}
+    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most; in full, after the same shares of it."""
+    sized = profiles.sized(recipe)
+    split, net = train.load(sized), sized.model
+    pace = train.steps_in_epoch(sized, split) / train.steps_in_epoch(recipe, train.load(recipe))
+    steps = {t: max(1, round(t * pace)) for t in at}
+    seen = {step.t: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
+            for step in train.walk([sized] * len(seeds), seeds, split) if step.t in steps.values()}
+    return {t: seen[step] for t, step in steps.items()}
 
 
 WIDE = np.linspace(-2.2, 2.6, 121)

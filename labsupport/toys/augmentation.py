@@ -78,7 +78,7 @@ def _erased(x: Tensor, row: int, column: int, size: int, fill: float) -> Tensor:
 
 
 def drawn_offsets(count: int = 4000, padding: int = 4) -> pd.DataFrame:
-    """How often each vertical offset and each flip came up: in a batch, and from torchvision one image at a time."""
+    """How often each version by crop and flip came up, (162,) a column: in a batch, and from torchvision one image at a time."""
     x = torch.arange(1.0, 257).view(1, 1, 1, 16, 16)
     rngs = [runtime.generator(0, "augment")]
     ours = RandomFlip()(RandomCrop(padding)(x.expand(1, count, 1, 16, 16), rngs, torch.zeros(())), rngs, torch.zeros(()))[0]

@@ -49,7 +49,7 @@ def genetic(sigma: float, generations: int, population: int = 20, parents: int =
 
 
 def strategy(sigma: float, generations: int, population: int = 20, lr: float = 0.6) -> Walk:
-    """An evolution strategy with rank shaping on the staircase; its step is ``lr`` times sigma times the shaped estimate."""
+    """An evolution strategy with rank shaping on the staircase; its step is 8 ``lr`` sigma² times the shaped estimate."""
     rng, w, walk = torch.Generator().manual_seed(2), torch.tensor(START), Walk([], [])
     for _ in range(generations + 1):
         noise = torch.randn(population // 2, 2, generator=rng)
@@ -111,7 +111,6 @@ def evaluations_on_a_bowl(parameters: int, pairs: int, runs: int, target: float 
 
 # -- three patients --------------------------------------------------------------------------------
 
-SICKNESSES = ("healthy", "stale_fitness", "worst_selected", "no_selection", "sigma_too_large", "sigma_too_small")
 PATIENTS = {"A": "stale_fitness", "B": "healthy", "C": "sigma_too_large"}
 """Do not peek before you have diagnosed."""
 

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from labsupport import compare, plots, runtime, train
+from labsupport import compare, plots, profiles, runtime, train
 from labsupport.contracts import Batch, Interval, Recipe
 from labsupport.models import patches
 from labsupport.rules import gradients
@@ -26,6 +26,7 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
         seeds: R runs.
         every: steps between two looks.
     """
+    recipe = profiles.sized(recipe)
     split, source, rows = train.load(recipe), recipe.rule.gradient, []
     steps = recipe.epochs * train.steps_in_epoch(recipe, split)
     with runtime.one_thread(), torch.no_grad():

@@ -54,12 +54,12 @@ def _plane(world: str) -> tuple[Tensor, Tensor, dict[float, Tensor]]:
     x, y = points(world)
     split = Split(world, x, y, x[:0], y[:0], x, y, 2, world, torch.zeros(()))
     plain = Recipe(MLP((2, 64, 64, 2)), SGD(lr=0.1, momentum=0.9), epochs=200, batch_size=50, schedule="cosine")
-    mixed = [Recipe(plain.model, plain.rule, epochs=200, batch_size=50, schedule="cosine", mixup=Mixup(alpha))
-             for alpha in ALPHAS]
+    mixed = [replace(plain, mixup=Mixup(alpha)) for alpha in ALPHAS]
     pictures = _shades([plain], split) + _shades(mixed, split)
     return x, y, dict(zip((0.0, *ALPHAS), pictures, strict=True))
 
 
+@runtime.one_thread()
 def _shades(recipes: list[Recipe], split: Split) -> list[Tensor]:
     """p(y = 1) on the grid for each recipe, all trained from one seed."""
     *_, last = train.walk(recipes, [0] * len(recipes), split)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from labsupport import compare, runtime, train
+from labsupport import compare, profiles, runtime, train
 from labsupport.augment import Mixup
 from labsupport.contracts import Batch, Recipe
 from labsupport.reference.mixup import blend, coefficient
@@ -114,7 +114,7 @@ def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
         recipe: one with mixup; its alpha is kept.
         seeds: each fault is trained from each of these; the faults share them.
     """
-    faulty = [replace(recipe, mixup=Faulty(recipe.mixup.alpha, fault=fault)) for fault in BLENDS]
+    faulty = [replace(profiles.sized(recipe), mixup=Faulty(recipe.mixup.alpha, fault=fault)) for fault in BLENDS]
     runs = [(name, seed, r) for name, r in zip(BLENDS, faulty, strict=True) for seed in seeds]
     found = {}
     for rows, trained in train.train_many([(r, seed) for _, seed, r in runs]):

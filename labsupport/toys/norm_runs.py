@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsupport import landscape
+from labsupport import landscape, profiles
 from labsupport.contracts import Batch, Recipe
 from labsupport.reference import batch_norm as bn
 from labsupport.stacks import Stack
@@ -18,7 +18,7 @@ def movement(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
 
     The units are seen in train mode, after their activation, with the noise that the step itself draws.
     """
-    means, deviations = [], []
+    recipe, means, deviations = profiles.sized(recipe), [], []
     for step, params, batch in landscape.steps_with_batches(recipe, seeds):
         aside = {name: buffer.clone() for name, buffer in step.buffers.items()}
         hidden = torch.cat(recipe.model.layers(params, aside, batch.x, training=True, rngs=batch.rngs)[:-1], -1)

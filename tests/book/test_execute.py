@@ -66,6 +66,14 @@ print(json.load(open(ipykernel.get_connection_file()))["transport"])""")
     assert list(sockets.glob("kernel-*")) == []
 
 
+def test_a_cell_that_takes_too_long_is_a_failure_but_not_in_the_full_profile(run, monkeypatch):
+    monkeypatch.setattr(execute, "CELL_SECONDS", 1)
+    with pytest.raises(execute.ChapterFailed, match="cell 2 of 2:\n.*timed out"):
+        run("import time; time.sleep(3)")
+    monkeypatch.setenv("LABSUPPORT_PROFILE", "full")
+    assert run("import time; time.sleep(3)").exists()
+
+
 def test_a_warning_on_stderr_is_a_failure(run):
     with pytest.raises(execute.ChapterFailed, match="cell 2 wrote to stderr:\n.*careful"):
         run("import sys; print('careful', file=sys.stderr)")

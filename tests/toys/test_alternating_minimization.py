@@ -24,7 +24,7 @@ def closed():
 def test_no_update_of_the_batch_form_raises_the_objective():
     run = toy.batch_run(0.3, size=50, sweeps=10, seeds=range(3))
     rise, updates = toy.largest_rise(run.log)
-    assert rise < 1e-12 and updates == 10 * 5 * 3 and len(run.names) == 5
+    assert rise < 1e-12 and updates == 10 * 5 * 3
     assert (run.log[-1, -1] < run.log[0, 0]).all()
 
 

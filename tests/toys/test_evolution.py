@@ -56,7 +56,7 @@ def test_on_the_bowl_ten_times_the_weights_take_about_ten_times_the_evaluations(
 
 
 def test_each_sickness_is_named_by_its_log():
-    for name in toy.SICKNESSES:
+    for name in ("healthy", "stale_fitness", "worst_selected", "no_selection", "sigma_too_large", "sigma_too_small"):
         assert ev.diagnose(*toy.evolve(name).log) == name
     assert all(ev.diagnose(*patient.log) == toy.PATIENTS[name] for name, patient in toy.patients().items())
 
