@@ -100,7 +100,7 @@ def throughput(data: CIFAR10, batch_size: int = 100, workers: tuple[int, ...] = 
     return pd.Series(rates)
 
 
-def _seconds(work: Callable[[], object], times: int = 3) -> float:
+def _seconds(work: Callable[[], object], times: int = 2) -> float:
     """The shortest of some repetitions, after one that does not count."""
     work()
     found = []
