@@ -72,13 +72,16 @@ def rotate(x: Tensor, degrees: Tensor, *, fill: float | Tensor = 0.0) -> Tensor:
     torchvision counts the fill twice in a pixel that lies half outside.
     """
     height, width = _sides(x)
-    angle = degrees.to(x.dtype) * (math.pi / 180)
-    sin, cos, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
-    # the grid runs from -1 to 1 along both sides, whatever their lengths
-    turn = torch.stack([torch.stack([cos, -sin * height / width, zero], 1), torch.stack([sin * width / height, cos, zero], 1)], 1)
+    angle = (degrees.to(x.dtype) * (math.pi / 180)).view(-1, 1, 1)
+    sin, cos = angle.sin(), angle.cos()
+    # middles of the pixels; they run from -1 to 1 along both sides, whatever their lengths
+    across, down = ((2 * torch.arange(side, dtype=x.dtype, device=x.device) + 1) / side - 1 for side in (width, height))
+    down = down[:, None]
+    places = x.new_empty(len(x), height, width, 2)  # where each new pixel comes from; F.affine_grid takes six times as long
+    torch.sub(cos * across, sin * (height / width) * down, out=places[..., 0])
+    torch.add(sin * (width / height) * across, cos * down, out=places[..., 1])
     fill = torch.as_tensor(fill, dtype=x.dtype, device=x.device)
-    grid = F.affine_grid(turn, list(x.shape), align_corners=False)
-    return F.grid_sample(x - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
+    return F.grid_sample(x - fill, places, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
 
 
 def cutout(x: Tensor, tops: Tensor, lefts: Tensor, *, size: int, fill: float | Tensor = 0.0) -> Tensor:

@@ -65,8 +65,9 @@ def distinct_by_chain(versions: int, draws: int) -> Tensor:
 
 
 def count_distinct(versions: Tensor) -> int:
-    """How many of the tensors (V, ...) differ from all others."""
-    return len(torch.unique(versions.flatten(1), dim=0))
+    """How many different tensors there are among (V, ...)."""
+    # a set of their bytes: torch.unique sorts whole rows, which takes ten times as long; + 0 makes -0 a 0
+    return len({row.tobytes() for row in (versions + 0).cpu().numpy()})
 
 
 def crop_one(x: Tensor, top: int, left: int, *, padding: int, fill: float) -> Tensor:

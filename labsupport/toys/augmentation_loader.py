@@ -93,14 +93,14 @@ def throughput(data: CIFAR10, batch_size: int = 100, workers: tuple[int, ...] = 
     with quiet_workers(), runtime.one_thread():
         for count in workers:
             loader = DataLoader(data, batch_size, shuffle=True, num_workers=count, persistent_workers=count > 0)
-            rates[f"DataLoader, {count} workers"] = len(data) / _seconds(lambda loader=loader: sum(1 for _ in loader))
+            rates[f"DataLoader, {count} worker{'' if count == 1 else 's'}"] = len(data) / _seconds(lambda loader=loader: sum(1 for _ in loader))
         whole, rngs = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(), [runtime.generator(0, "augment")]
         batches = whole.split(batch_size)
         rates["batched, this process"] = len(data) / _seconds(lambda: [batched_pipeline(x, rngs) for x in batches])
     return pd.Series(rates)
 
 
-def _seconds(work: Callable[[], object], times: int = 3) -> float:
+def _seconds(work: Callable[[], object], times: int = 2) -> float:
     """The shortest of some repetitions, after one that does not count."""
     work()
     found = []

@@ -51,6 +51,10 @@ def test_equal_versions_are_counted_once():
     assert counts.count_distinct(torch.tensor([[1.0, 2.0], [1.0, 2.0], [2.0, 1.0]])) == 2
 
 
+def test_a_negative_zero_makes_no_new_version():
+    assert counts.count_distinct(torch.tensor([[0.0, 1.0], [-0.0, 1.0]])) == 1
+
+
 @pytest.mark.parametrize("call, words", [
     (lambda: counts.crop_and_flip(-1), "padding is -1"),
     (lambda: counts.seen_versions(torch.tensor([0.5]), 3), "0.5"),
