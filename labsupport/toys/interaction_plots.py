@@ -16,11 +16,18 @@ from labsupport.toys.interactions import TRICKS, name, p_values, switched, ways
 GREY = "#8a8f96"
 
 
+def _framed(columns: int = 1, *, width: float, height: float, **margins: float) -> tuple[Figure, list[Axes]]:
+    """A figure with fixed margins: frames of an explorer stand still, and a layout need not be found for each."""
+    fig, axes = plots.figure(columns, width=width, height=height, layout="none")
+    fig.subplots_adjust(right=0.98, top=0.83, bottom=0.16, **margins)
+    return fig, axes
+
+
 def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
     """Four made-up cells, A alone gaining 4 points, as the two lines that an interaction plot has."""
     means = torch.tensor([[40.0, 40.0 + gain_of_B], [44.0, 40.0 + both_gain]])
     (a, b), both = it.main_effects(means), it.interaction(means)
-    fig, (ax,) = plots.figure(width=5.6, height=3.3)
+    fig, (ax,) = _framed(width=5.6, height=3.3, left=0.11)
     ax.plot([0, 1], [44, 44 + gain_of_B], ls=":", color=GREY, label="if gains added")
     for row, label in ((0, "A off"), (1, "A on")):
         ax.plot([0, 1], means[row], label=label, **plots.look(row))
@@ -140,7 +147,7 @@ def standing(y: Tensor) -> Callable[..., Figure]:
 
     def draw(norm: str = "off", decay: str = "off", dropout: str = "off", crop: str = "off", mixup: str = "off") -> Figure:
         cell = sum((state == "on") << j for j, state in enumerate((norm, decay, dropout, crop, mixup)))
-        fig, axes = plots.figure(2, width=7.4, height=3.3)
+        fig, axes = _framed(2, width=7.4, height=3.3, left=0.09, wspace=0.36)
         _ranked(axes[0], around, order.index(cell), name(cell))
         _moves(axes[1], y, cell)
         return fig
