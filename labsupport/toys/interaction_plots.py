@@ -126,16 +126,17 @@ def decisions(ax: Axes, valid: Tensor, test: Tensor) -> None:
     for row, (how, (cost, cell)) in enumerate(ways(valid).items()):
         around = compare.interval(test[:, cell])
         single = [means[found[how][1]].item() for found in alone]
-        ax.plot(single, [row - 0.22] * len(single), ls="", marker="|", ms=8, color=plots.COLOURS[1])
+        below = [row - 0.2 - 0.07 * single[:i].count(x) for i, x in enumerate(single)]
+        ax.plot(single, below, ls="", marker="s", ms=2.5, color=plots.COLOURS[1])
         ax.plot([around.low, around.high], [row, row], lw=3.5, color=plots.COLOURS[0], solid_capstyle="butt")
         ax.plot(around.estimate, row, marker="o", ms=6, color=plots.COLOURS[0])
         labels.append(f"{how} ({cost} cell{'s' * (cost != 1)})")
         ax.annotate(name(cell) if cell.bit_count() < len(TRICKS) else "all five", (around.estimate, row), (0, 6),
                     textcoords="offset points", ha="center", fontsize=8.5)
     ax.set_yticks(range(len(labels)), labels)
-    ax.set(xlabel="test accuracy (%)", ylim=(-0.6, len(labels) - 0.3))
+    ax.set(xlabel="test accuracy (%)", ylim=(-0.8, len(labels) - 0.3))
     ax.plot([], [], marker="o", lw=3.5, color=plots.COLOURS[0], label="chosen by all seeds of the search")
-    ax.plot([], [], ls="", marker="|", ms=8, color=plots.COLOURS[1], label="chosen by one seed")
+    ax.plot([], [], ls="", marker="s", ms=2.5, color=plots.COLOURS[1], label="chosen by one seed, a dot each")
     ax.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2, fontsize=9)
 
 
