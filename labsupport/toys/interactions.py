@@ -60,8 +60,9 @@ def factorial(base: Recipe, levels: Mapping[str, float], rates: Mapping[bool, Se
 
 
 def at_best_rates(searched: Result) -> list[Arm]:
-    """Of every cell the arm that validation chose, named by what is on."""
-    chosen = [compare.best(searched, among=compare.where(cell=cell)) for cell in range(ALL + 1)]
+    """Of every cell the arm that validation chose, named by what is on; a run that diverged counts as a guess."""
+    means = compare.final(searched, "valid_accuracy").fillna(GUESS["accuracy"] / 100).mean()
+    chosen = [max(filter(compare.where(cell=cell), searched.arms), key=lambda arm: means[arm.name]) for cell in range(ALL + 1)]
     return [Arm(name(arm.values["cell"]), arm.recipe, arm.values) for arm in chosen]
 
 

@@ -94,6 +94,12 @@ def test_the_search_is_read_at_one_rate_or_with_each_cell_at_its_own():
     assert toy.searched_at(found).unique().tolist() == [50.0]
 
 
+def test_a_cell_of_which_every_rate_diverged_is_chosen_as_a_guess():
+    found = searched(lambda cell: np.nan)
+    found.table.loc[found.table["arm"].str.startswith("norm, "), "value"] = np.nan
+    assert toy.searched_at(found)[0, :3].tolist() == [10.0, 10.0, 10.0] and len(toy.at_best_rates(found)) == 32
+
+
 def test_the_rates_chosen_are_counted_and_one_not_tried_is_no_zero():
     found = searched(lambda cell: 0.2 if cell in (0, 1, 3) else 0.1)
     table = toy.rates_chosen(found, toy.at_best_rates(found), {False: (0.1, 0.2, 0.4), True: (0.1, 0.2)})
