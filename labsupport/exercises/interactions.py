@@ -19,9 +19,10 @@ def _cell_means(draw):
 
 @st.composite
 def _gains(draw):
-    (k, n), dtype = one_of(draw, (2, 2), (1, 2), (1, 3), (1, 4)), one_of(draw, *DTYPES)
-    return {"base": tensor(draw, (n,), dtype, _HEIGHTS), "singles": tensor(draw, (k, n), dtype, _HEIGHTS),
-            "together": tensor(draw, (n,), dtype, _HEIGHTS)}
+    """In float32: torch.sqrt(torch.tensor(n)) is a float32 number, and right."""
+    k, n = one_of(draw, (2, 2), (1, 2), (1, 3), (1, 4))
+    return {name: tensor(draw, shape, torch.float32, _HEIGHTS) for name, shape in
+            (("base", (n,)), ("singles", (k, n)), ("together", (n,)))}
 
 
 @st.composite
@@ -37,15 +38,12 @@ def _p_values(draw):
 
 @st.composite
 def _two_tricks(draw):
-    """Means whose interaction and whose loss to a single trick lie off every threshold."""
+    """Means whose interaction and whose loss to the better single trick lie off every threshold."""
     base, error = one_of(draw, 40.0, 50.0), one_of(draw, 1.0, 2.0)
-    a, b = one_of(draw, 5.0, 2.0, -1.0), one_of(draw, 5.0, 1.0, -3.0)
-    bent = one_of(draw, 1.0, -10.0, 3.0, -1.0, 10.0, -3.0, -6.0, -14.0)
-    means = [[base, base + b], [base + a, base + a + b + bent]]
+    a, b = one_of(draw, 5.0, 8.0, -1.0), one_of(draw, 5.0, 6.0, -3.0)
+    loss = error * one_of(draw, 2.5, 1.25, 4.75, 12.5, -3.25, -7.5, -12.5)
+    means = [[base, base + b], [base + a, base + max(a, b) - loss]]
     return {"means": torch.tensor(means, dtype=one_of(draw, *DTYPES)), "error": error}
-
-
-# -- main_effects ----------------------------------------------------------------------------------
 
 
 def one_at_a_time(means):
@@ -53,15 +51,19 @@ def one_at_a_time(means):
     return means[1, 0] - means[0, 0], means[0, 1] - means[0, 0]
 
 
-def in_company_alone(means):
-    """You looked at each factor only where the other is on. A main effect averages over both of its levels."""
-    return means[1, 1] - means[0, 1], means[1, 1] - means[1, 0]
+def one_after_the_other(means):
+    """You switched A on first, and B on top of it. A main effect averages over the other factor, off and on."""
+    return means[1, 0] - means[0, 0], means[1, 1] - means[1, 0]
+
+
+def summed(means):
+    """You added a factor's two differences, with the other off and with it on. The main effect is their mean."""
+    return tuple(2 * effect for effect in reference.main_effects(means))
 
 
 def coefficients(means):
-    """You returned the coefficients of a ±1 regression. From off to on is two units of that coding: the effect is twice as much."""
-    a, b = reference.main_effects(means)
-    return a / 2, b / 2
+    """You returned half of each effect: the coefficient of a ±1 regression, or how far "on" is from the mean of all. Take on minus off."""
+    return tuple(effect / 2 for effect in reference.main_effects(means))
 
 
 def factors_exchanged(means):
@@ -75,17 +77,20 @@ def effects_by_means(means):
     return rows[1] - rows[0], columns[1] - columns[0]
 
 
-# -- interaction -----------------------------------------------------------------------------------
-
-
 def whole_difference(means):
     """You returned the whole difference of the differences. By the convention of this book the interaction is half of it."""
     return 2 * reference.interaction(means)
 
 
-def quarter(means):
-    """You returned the coefficient, a quarter of the contrast. The effect is twice that, as for a main effect."""
-    return reference.interaction(means) / 2
+def main_effects_multiplied(means):
+    """You multiplied the main effects. The product is of the codes ±1; their effect comes from the four cells, and may be zero."""
+    a, b = reference.main_effects(means)
+    return a * b
+
+
+def main_effects_subtracted(means):
+    """You subtracted the main effects from what both gain. They add up to that whatever the cells are; subtract the gains alone."""
+    return means[1, 1] - means[0, 0] - sum(reference.main_effects(means))
 
 
 def without_minus_with(means):
@@ -108,9 +113,6 @@ def interaction_by_diagonals(means):
     return means.diagonal().mean() - means.flip(1).diagonal().mean()
 
 
-# -- stacking_gap ----------------------------------------------------------------------------------
-
-
 def _over_seeds(gap):
     return gap.mean(), gap.std() / len(gap) ** 0.5
 
@@ -125,15 +127,21 @@ def against_best_single_trick(base, singles, together):
     return _over_seeds(together - singles.max(0).values)
 
 
-def gains_averaged(base, singles, together):
-    """You averaged the single gains. If tricks add up, all together gain their sum."""
-    return _over_seeds((together - base) - (singles - base).mean(0))
+def seeds_added(base, singles, together):
+    """You added the gains along the seeds. Axis 0 of singles is the tricks: add along that, one sum a seed."""
+    return _over_seeds((together - base) - (singles - base).sum(1))
 
 
 def spread_not_error(base, singles, together):
     """You returned the standard deviation over seeds. The error of their mean is smaller, by √n."""
     gap, error = reference.stacking_gap(base, singles, together)
     return gap, error * len(base) ** 0.5
+
+
+def divided_twice(base, singles, together):
+    """You divided the deviation over seeds by n. The error of a mean is the deviation over √n."""
+    gap, error = reference.stacking_gap(base, singles, together)
+    return gap, error / len(base) ** 0.5
 
 
 def divided_by_n(base, singles, together):
@@ -154,9 +162,6 @@ def gap_in_one_line(base, singles, together):
     return gap.mean(), (gap.var() / len(gap)).sqrt()
 
 
-# -- alias -----------------------------------------------------------------------------------------
-
-
 def united(word, generator):
     """You kept every factor that is in either. A factor in both is squared, and (±1)² = 1 takes it out."""
     return word | generator
@@ -172,22 +177,19 @@ def squares_left(word, generator):
     return word + generator
 
 
+def subtracted(word, generator):
+    """You subtracted, which leaves a -1 or loses it. In one of the two, not in both: add, and count modulo 2."""
+    return word - generator
+
+
 def complement_taken(word, generator):
     """You took all the factors that are not in the word. That is right for a generator with every factor in it, and no other."""
     return 1 - word
 
 
-def outside_dropped(word, generator):
-    """You dropped the word's own factors that the generator lacks. Nothing cancels them: they stay."""
-    return generator * (1 - word)
-
-
 def alias_by_inequality(word, generator):
     """In one of the two, not in both."""
     return (word != generator).to(word.dtype)
-
-
-# -- holm ------------------------------------------------------------------------------------------
 
 
 def _stepped(p, factors, *, running=True, most=1.0):
@@ -227,6 +229,23 @@ def left_sorted(p):
     return reference.holm(p).sort().values
 
 
+def read_for_written(p):
+    """You sorted the sorted values once more: values[order] reads. Write them back with adjusted[order] = values."""
+    return reference.holm(p).sort().values[p.argsort()]
+
+
+def never_sorted(p):
+    """You gave out the factors in the order of the list. The smallest p-value gets m wherever it stands: sort first."""
+    return (torch.arange(len(p), 0, -1, dtype=p.dtype) * p).cummax(0).values.clamp(max=1)
+
+
+def false_discoveries(p):
+    """You corrected by Benjamini and Hochberg: that bounds the share of false alarms among those found, not the chance of any."""
+    down, m = p.argsort(descending=True), len(p)
+    steps = m / torch.arange(m, 0, -1, dtype=p.dtype) * p[down]
+    return torch.empty_like(p).index_copy(0, down, steps.cummin(0).values.clamp(max=1))
+
+
 def from_the_top(p):
     """You took a running minimum from the largest down. That is Hochberg's procedure, which needs more than Holm's promises."""
     steps = torch.arange(1, len(p) + 1, dtype=p.dtype) * p.sort(descending=True).values
@@ -240,9 +259,6 @@ def holm_by_loop(p):
         highest = max(highest, (len(p) - done) * p[i].item())
         answer[i] = min(1.0, highest)
     return answer
-
-
-# -- diagnose --------------------------------------------------------------------------------------
 
 
 def _named(found, lost, clear, clear_loss):
@@ -261,13 +277,18 @@ def noise_ignored(means, error):
 
 
 def whole_difference_judged(means, error):
-    """You held the whole difference of differences against two errors of a cell. It errs twice as much as a cell: halve it first."""
+    """You called it clear too early. The whole difference of differences errs by twice the error of a cell, and half of it by one."""
     return _named(2 * reference.interaction(means).item(), _lost(means), _CLEAR * error, _CLEAR * 2**0.5 * error)
 
 
 def better_called_synergy(means, error):
     """You called it synergy when both together beat each alone. Tricks that simply add do that too: look at the interaction."""
     return "synergy" if _lost(means) < -_CLEAR * 2**0.5 * error else reference.diagnose(means, error)
+
+
+def loss_at_two_errors(means, error):
+    """You held the loss against two errors of a cell. It is a difference of two cells, and errs by √2 of that."""
+    return _named(reference.interaction(means).item(), _lost(means), _CLEAR * error, _CLEAR * error)
 
 
 def below_base(means, error):
@@ -291,8 +312,7 @@ def every_minus_redundancy(means, error):
 def diagnose_by_effects(means, error):
     """The same, from the simple effects."""
     with_b, without = means[1, 1] - means[0, 1], means[1, 0] - means[0, 0]
-    bent = (with_b - without).item() / (2 * error)
-    if -2 <= bent <= 2:
+    if abs(bent := (with_b - without).item()) <= 4 * error:
         return "unclear"
     worse = min(with_b.item(), (means[1, 1] - means[1, 0]).item()) < -(8**0.5) * error
     return "synergy" if bent > 0 else "antagonism" if worse else "redundancy"
@@ -301,36 +321,30 @@ def diagnose_by_effects(means, error):
 EXERCISES = (
     Exercise(
         id="interactions.main_effects", title="Two main effects", points=1, section="Idea",
-        reference=reference.main_effects, inputs=_cell_means(), returns=("A", "B"),
-        misconceptions=known("Idea", one_at_a_time, in_company_alone, coefficients, factors_exchanged),
-        alternatives=(effects_by_means,)),
+        reference=reference.main_effects, inputs=_cell_means(), returns=("A", "B"), alternatives=(effects_by_means,),
+        misconceptions=known("Idea", one_at_a_time, one_after_the_other, summed, coefficients, factors_exchanged)),
     Exercise(
         id="interactions.interaction", title="An interaction from four cells", points=2, section="Idea",
-        reference=reference.interaction, inputs=_cell_means(), returns=(),
-        misconceptions=known("Idea", whole_difference, quarter, without_minus_with, against_better_single,
-                             averaged_over_b),
-        alternatives=(interaction_by_diagonals,)),
+        reference=reference.interaction, inputs=_cell_means(), alternatives=(interaction_by_diagonals,),
+        misconceptions=known("Idea", whole_difference, main_effects_multiplied, main_effects_subtracted, without_minus_with,
+                             against_better_single, averaged_over_b)),
     Exercise(
-        id="interactions.stacking_gap", title="Do gains add?", points=3, section="Measure it",
-        reference=reference.stacking_gap, inputs=_gains(), returns=("gap", "error"),
-        misconceptions=known("Measure it", accuracies_added, against_best_single_trick, gains_averaged,
-                             spread_not_error, divided_by_n, unpaired),
-        alternatives=(gap_in_one_line,)),
+        id="interactions.stacking_gap", title="Do gains add?", points=3, section="Idea",
+        reference=reference.stacking_gap, inputs=_gains(), returns=("gap", "error"), alternatives=(gap_in_one_line,),
+        misconceptions=known("Idea", accuracies_added, against_best_single_trick, seeds_added,
+                             spread_not_error, divided_twice, divided_by_n, unpaired)),
     Exercise(
         id="interactions.alias", title="What half a factorial confounds", points=2, section="Idea",
-        reference=reference.alias, inputs=_effect_words(), returns=(),
-        misconceptions=known("Idea", united, intersected, squares_left, complement_taken, outside_dropped),
-        alternatives=(alias_by_inequality,)),
+        reference=reference.alias, inputs=_effect_words(), alternatives=(alias_by_inequality,),
+        misconceptions=known("Idea", united, intersected, squares_left, subtracted, complement_taken)),
     Exercise(
         id="interactions.holm", title="Many tests at once", points=3, section="How it fails",
-        reference=reference.holm, inputs=_p_values(), returns=(),
-        misconceptions=known("How it fails", bonferroni, factors_from_below, one_too_few, may_fall, above_one,
-                             left_sorted, from_the_top),
-        alternatives=(holm_by_loop,)),
+        reference=reference.holm, inputs=_p_values(), alternatives=(holm_by_loop,),
+        misconceptions=known("How it fails", bonferroni, factors_from_below, one_too_few, may_fall, above_one, left_sorted,
+                             read_for_written, never_sorted, false_discoveries, from_the_top)),
     Exercise(
         id="interactions.diagnose", title="Diagnose two tricks", points=3, section="How it fails",
-        reference=reference.diagnose, inputs=_two_tricks(), returns=(),
-        misconceptions=known("How it fails", noise_ignored, whole_difference_judged, better_called_synergy, below_base,
-                             every_minus_antagonism, every_minus_redundancy),
-        alternatives=(diagnose_by_effects,)),
+        reference=reference.diagnose, inputs=_two_tricks(), alternatives=(diagnose_by_effects,),
+        misconceptions=known("How it fails", noise_ignored, whole_difference_judged, loss_at_two_errors,
+                             better_called_synergy, below_base, every_minus_antagonism, every_minus_redundancy)),
 )

@@ -1,6 +1,6 @@
-"""What the chapter on interactions draws: two tricks, a forest of effects, and where a cell stands among 32."""
+"""What the chapter on interactions draws: two tricks, a forest of effects, 32 cells, and where ways to choose one end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from matplotlib.axes import Axes
@@ -11,16 +11,23 @@ from torch import Tensor
 from labsupport import compare, plots
 from labsupport.contracts import Interval
 from labsupport.reference import interactions as it
-from labsupport.toys.interactions import TRICKS, name, p_values, switched
+from labsupport.toys.interactions import TRICKS, name, p_values, switched, ways
 
 GREY = "#8a8f96"
+
+
+def _framed(columns: int = 1, *, width: float, height: float, **margins: float) -> tuple[Figure, list[Axes]]:
+    """A figure with fixed margins: frames of an explorer stand still, and a layout need not be found for each."""
+    fig, axes = plots.figure(columns, width=width, height=height, layout="none")
+    fig.subplots_adjust(right=0.98, top=0.83, bottom=0.16, **margins)
+    return fig, axes
 
 
 def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
     """Four made-up cells, A alone gaining 4 points, as the two lines that an interaction plot has."""
     means = torch.tensor([[40.0, 40.0 + gain_of_B], [44.0, 40.0 + both_gain]])
     (a, b), both = it.main_effects(means), it.interaction(means)
-    fig, (ax,) = plots.figure(width=5.6, height=3.3)
+    fig, (ax,) = _framed(width=5.6, height=3.3, left=0.11)
     ax.plot([0, 1], [44, 44 + gain_of_B], ls=":", color=GREY, label="if gains added")
     for row, label in ((0, "A off"), (1, "A on")):
         ax.plot([0, 1], means[row], label=label, **plots.look(row))
@@ -80,6 +87,59 @@ def face(y: Tensor, a: str, b: str) -> Tensor:
                         for i in (False, True)])
 
 
+def fit(ax: Axes, train: Tensor, test: Tensor) -> None:
+    """Test against training accuracy of every cell, both (n, 32); colour and marker say how many tricks are on."""
+    x, y = train.mean(0), test.mean(0)
+    for count in range(len(TRICKS) + 1):
+        cells = [cell for cell in range(len(x)) if cell.bit_count() == count]
+        ax.plot(x[cells], y[cells], ls="", marker=plots.MARKERS[count], color=plots.COLOURS[count], ms=6.5, alpha=0.9,
+                label=f"{count} trick{'s' * (count != 1)}")
+    best = int(y.argmax())
+    for cell, shift in ((0, (-6, -12)), (best, (0, 8)), (len(x) - 1, (6, -3))):
+        ax.annotate(name(cell) if cell < len(x) - 1 else "all five", (x[cell], y[cell]), shift, textcoords="offset points",
+                    fontsize=9, ha="center" if cell == best else "right" if cell == 0 else "left")
+    ax.set(xlabel="training accuracy (%)", ylabel="test accuracy (%)")
+    ax.margins(x=0.06, y=0.1)
+    ax.legend(ncols=2, fontsize=9)
+
+
+def shares(ax: Axes, courses: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Over epochs, the share of the variance between cells that is interaction: {label: {epoch: (n, 32)}}."""
+    for i, (label, course) in enumerate(courses.items()):
+        found = [compare.interval(it.pseudo_values(it.interaction_share, it.effects(y))) for y in course.values()]
+        plots.band(ax, list(course), found, label, i)
+    ax.axhline(0.1, color=GREY, ls=":", label="0.1, the bar of the criteria")
+    ax.set(xlabel="epoch", ylabel="share that is interaction", ylim=(0, None))
+    ax.legend()
+
+
+def decisions(ax: Axes, valid: Tensor, test: Tensor) -> None:
+    """Where ways to choose a stack end: test accuracy of the cell chosen, by all seeds and by each seed alone.
+
+    Args:
+        ax: where to draw.
+        valid: (m, 32) what the choice is made on.
+        test: (n, 32) what it is judged on; other seeds, other signals.
+    """
+    means, alone = test.mean(0), [ways(seed[None]) for seed in valid]
+    labels = []
+    for row, (how, (cost, cell)) in enumerate(ways(valid).items()):
+        around = compare.interval(test[:, cell])
+        single = [means[found[how][1]].item() for found in alone]
+        below = [row - 0.2 - 0.07 * single[:i].count(x) for i, x in enumerate(single)]
+        ax.plot(single, below, ls="", marker="s", ms=2.5, color=plots.COLOURS[1])
+        ax.plot([around.low, around.high], [row, row], lw=3.5, color=plots.COLOURS[0], solid_capstyle="butt")
+        ax.plot(around.estimate, row, marker="o", ms=6, color=plots.COLOURS[0])
+        labels.append(f"{how} ({cost} cell{'s' * (cost != 1)})")
+        ax.annotate(name(cell) if cell.bit_count() < len(TRICKS) else "all five", (around.estimate, row), (0, 6),
+                    textcoords="offset points", ha="center", fontsize=8.5)
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlabel="test accuracy (%)", ylim=(-0.8, len(labels) - 0.3))
+    ax.plot([], [], marker="o", lw=3.5, color=plots.COLOURS[0], label="chosen by all seeds of the search")
+    ax.plot([], [], ls="", marker="s", ms=2.5, color=plots.COLOURS[1], label="chosen by one seed, a dot each")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2, fontsize=9)
+
+
 def standing(y: Tensor) -> Callable[..., Figure]:
     """A function of five switches that draws where their cell stands, and what every switch would change there."""
     means = y.mean(0)
@@ -88,7 +148,7 @@ def standing(y: Tensor) -> Callable[..., Figure]:
 
     def draw(norm: str = "off", decay: str = "off", dropout: str = "off", crop: str = "off", mixup: str = "off") -> Figure:
         cell = sum((state == "on") << j for j, state in enumerate((norm, decay, dropout, crop, mixup)))
-        fig, axes = plots.figure(2, width=7.4, height=3.3)
+        fig, axes = _framed(2, width=7.4, height=3.3, left=0.09, wspace=0.36)
         _ranked(axes[0], around, order.index(cell), name(cell))
         _moves(axes[1], y, cell)
         return fig

@@ -1,6 +1,8 @@
 """Five tricks that can each be on or off: their recipes, the 32 cells, what is read off them, and what noise alone shows."""
 
+import dataclasses
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -19,6 +21,8 @@ TRICKS = ("norm", "decay", "dropout", "crop", "mixup")
 """Batch norm, L2 decay, dropout, random shifts, mixup: the factors, in standard order."""
 ALL = 2 ** len(TRICKS) - 1
 """The cell in which every trick is on."""
+GUESS = {"accuracy": 10.0, "loss": 100 * math.log(10)}
+"""What guessing among ten classes scores, in percent: the worth of a run that diverged."""
 
 
 def name(cell: int) -> str:
@@ -56,27 +60,42 @@ def factorial(base: Recipe, levels: Mapping[str, float], rates: Mapping[bool, Se
 
 
 def at_best_rates(searched: Result) -> list[Arm]:
-    """Of every cell the arm that validation chose, named by what is on."""
-    chosen = [compare.best(searched, among=compare.where(cell=cell)) for cell in range(ALL + 1)]
+    """Of every cell the arm that validation chose, named by what is on; a run that diverged counts as a guess."""
+    means = compare.final(searched, "valid_accuracy").fillna(GUESS["accuracy"] / 100).mean()
+    chosen = [max(filter(compare.where(cell=cell), searched.arms), key=lambda arm: means[arm.name]) for cell in range(ALL + 1)]
     return [Arm(name(arm.values["cell"]), arm.recipe, arm.values) for arm in chosen]
 
 
-def cells(measured: Result, metric: str = "test_accuracy") -> Tensor:
-    """Seeds x cells in standard order, (n, 32), in percent.
+def rates_chosen(searched: Result, chosen: Sequence[Arm], rates: Mapping[bool, Sequence[float]]) -> pd.DataFrame:
+    """How many of the 16 cells without batch norm, and of the 16 with it, took each rate; a dash where it was not tried."""
+    found = {norm: [arm.values["lr"] for arm in chosen if bool(arm.values["cell"] & 1) == norm] for norm in rates}
+    every = sorted({lr for tried in rates.values() for lr in tried})
+    return pd.DataFrame({f"{lr:g}": {"batch norm" if norm else "none": found[norm].count(lr) if lr in rates[norm] else "–"
+                                     for norm in rates} for lr in every})
 
-    Raises:
-        ValueError: if a run diverged: a factorial with a hole has no effects.
+
+def cells(measured: Result, metric: str = "test_accuracy", arms: Sequence[str] | None = None) -> Tensor:
+    """Seeds x cells in standard order, (n, 32), in percent; a run that diverged counts as a guess.
+
+    Args:
+        measured: a result with an arm for each cell.
+        metric: an accuracy or a loss.
+        arms: the cells' arms in standard order; those named by what is on if not given.
     """
-    table = 100 * compare.final(measured, metric)[[name(cell) for cell in range(ALL + 1)]]
-    if table.isna().any(axis=None):
-        raise ValueError(f"diverged: {', '.join(table.columns[table.isna().any()])}; every cell must be whole")
-    return torch.tensor(table.to_numpy(), dtype=torch.float64)
+    table = 100 * compare.final(measured, metric)[list(arms or map(name, range(ALL + 1)))]
+    return torch.tensor(table.fillna(GUESS[metric.split("_")[-1]]).to_numpy(), dtype=torch.float64)
 
 
-def at_one_rate(searched: Result, lr: float) -> Tensor:
-    """Validation accuracies (n, 32) in percent with the same rate in every cell."""
-    table = 100 * compare.final(searched, "valid_accuracy")
-    return torch.tensor(table[[f"{name(cell)}, lr={lr:g}" for cell in range(ALL + 1)]].to_numpy(), dtype=torch.float64)
+def searched_at(searched: Result, lr: float | None = None) -> Tensor:
+    """Validation accuracies (n, 32) in percent of the search: all cells at this rate, or each at the one chosen for it."""
+    best = [f"{arm.values['lr']:g}" for arm in at_best_rates(searched)] if lr is None else [f"{lr:g}"] * (ALL + 1)
+    return cells(searched, "valid_accuracy", [f"{name(cell)}, lr={best[cell]}" for cell in range(ALL + 1)])
+
+
+def course(measured: Result, metric: str) -> dict[int, Tensor]:
+    """Epoch -> seeds x cells (n, 32), in percent."""
+    until = {epoch: measured.table[measured.table["epoch"] <= epoch] for epoch in sorted(set(measured.table["epoch"]))}
+    return {epoch: cells(dataclasses.replace(measured, table=table), metric) for epoch, table in until.items()}
 
 
 def tidy(y: Tensor) -> pd.DataFrame:
@@ -125,11 +144,13 @@ def half(by_seed: Tensor, word: str) -> Interval:
     return compare.interval(by_seed[:, s] + by_seed[:, s ^ ALL])
 
 
-def forward(valid: Tensor) -> list[int]:
-    """From no trick on, always add the one that gains most on validation, while one gains: the cells on the way."""
-    means, path = valid.mean(0), [0]
-    while path[-1] != ALL:
-        following = [path[-1] | 1 << j for j in range(len(TRICKS)) if not path[-1] >> j & 1]
+def walk(valid: Tensor, start: int = 0) -> list[int]:
+    """From a cell, always throw the one switch that gains most on validation, while one gains: the cells on the way.
+
+    From cell 0 tricks are only added, from the one with all of them only taken out.
+    """
+    means, path = valid.mean(0), [start]
+    while following := [path[-1] ^ 1 << j for j in range(len(TRICKS)) if (path[-1] ^ start) >> j & 1 == 0]:
         best = max(following, key=lambda cell: means[cell])
         if means[best] <= means[path[-1]]:
             break
@@ -137,10 +158,37 @@ def forward(valid: Tensor) -> list[int]:
     return path
 
 
-def rivals(valid: Tensor, test: Tensor) -> pd.DataFrame:
-    """Every cell against the one that is best on validation, on the test part; the cheapest first.
+def tried(path: Sequence[int]) -> int:
+    """How many cells a walk looked at: where it began, and all the switches from every cell on the way."""
+    return 1 + sum(len(TRICKS) - i for i in range(min(len(path), len(TRICKS))))
 
-    Columns: tricks, accuracy, behind (paired, percentage points), p (Holm, over all the other cells).
+
+def ways(valid: Tensor) -> dict[str, tuple[int, int]]:
+    """Ways to choose a stack by validation: how many cells each has to try, and the cell that it ends in."""
+    means = valid.mean(0)
+    alone = [0, *(1 << j for j in range(len(TRICKS)))]
+    odd = [cell for cell in range(ALL + 1) if cell.bit_count() % 2]
+    up, down = walk(valid), walk(valid, ALL)
+    best = {"each alone, keep the best": alone, "half of the cells, keep the best": odd,
+            "all cells, keep the best": range(ALL + 1)}
+    found = {how: (len(among), max(among, key=lambda cell: means[cell])) for how, among in best.items()}
+    found |= {"no trick": (1, 0), "all five, untried": (1, ALL), "walk up from none": (tried(up), up[-1]),
+              "walk down from all five": (tried(down), down[-1]),
+              "each alone, keep all that gain": (len(alone), sum(cell for cell in alone if means[cell] > means[0]))}
+    order = ("all five, untried", "no trick", "each alone, keep all that gain", "each alone, keep the best",
+             "walk down from all five", "walk up from none", "half of the cells, keep the best", "all cells, keep the best")
+    return {how: found[how] for how in order}
+
+
+def rivals(valid: Tensor, test: Tensor) -> pd.DataFrame:
+    """Every cell against the one that is best on validation, on the test part; the fewest tricks first.
+
+    Args:
+        valid: (m, 32) validation accuracies, from seeds of their own.
+        test: (n, 32) test accuracies.
+
+    Returns:
+        Columns: tricks, accuracy, behind (paired, percentage points), p (Holm, over all the other cells).
     """
     best = int(valid.mean(0).argmax())
     behind = test[:, [best]] - test
