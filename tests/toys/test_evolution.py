@@ -62,9 +62,9 @@ def test_each_sickness_is_named_by_its_log():
 
 
 def test_the_patients_are_drawn_by_name():
-    left, right = toy.draw_patients(toy.patients()).axes
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["patient A", "patient B", "patient C"]
-    assert len(right.lines) == 3
+    fig = toy.draw_patients(toy.patients())
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["patient A", "patient B", "patient C"]
+    assert [len(ax.lines) for ax in fig.axes] == [3, 3]
 
 
 def test_a_borrowed_slope_leaves_the_forward_pass_a_threshold():
