@@ -1,7 +1,6 @@
 """The exercises of the chapter on evolution: selection, mutation, the antithetic estimate, ranks, and a sick log to diagnose."""
 
 import torch
-from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
@@ -10,6 +9,12 @@ from labsupport.reference import evolution as reference
 
 _LOSSES = (1.0, 2.0, 3.0, 0.5, 4.0, 2.5)
 _NOISE = (1.0, -1.0, 2.0, 0.5, -3.0)
+
+
+def _wrong(name, hint, answer):
+    """A short wrong answer, with the name and the hint that a longer one has as a function of its own."""
+    answer.__name__, answer.__doc__ = name, hint
+    return answer
 
 
 # -- es_gradient -----------------------------------------------------------------------------------
@@ -22,39 +27,27 @@ def _pairs(draw):
             "minus": tensor(draw, (n,), dtype, _LOSSES), "sigma": one_of(draw, 0.5, 0.25, 2.0)}
 
 
-def mirror_ignored(noise, plus, minus, *, sigma):
-    """You used the losses of w + σε alone. Each mutation has a mirror image: take the difference of both losses."""
-    return plus @ noise / (len(noise) * sigma)
-
-
-def sigma_squared(noise, plus, minus, *, sigma):
-    """You divided by σ². The losses differ by 2σ g·ε, so one σ is enough."""
-    return (plus - minus) @ noise / (2 * len(noise) * sigma**2)
-
-
-def sigma_forgotten(noise, plus, minus, *, sigma):
-    """You did not divide by σ. The farther the two mutants are apart, the more their losses differ for one and the same slope."""
-    return (plus - minus) @ noise / (2 * len(noise))
-
-
-def two_forgotten(noise, plus, minus, *, sigma):
-    """You divided by n σ. The mirror images are 2σ apart, so the divisor is 2 n σ."""
-    return (plus - minus) @ noise / (len(noise) * sigma)
-
-
-def summed(noise, plus, minus, *, sigma):
-    """You summed over the pairs. Take the mean, or a larger population makes larger steps."""
-    return (plus - minus) @ noise / (2 * sigma)
-
-
-def maximizing(noise, plus, minus, *, sigma):
-    """You turned the sign round, as for a fitness. These are losses, and the estimate points uphill as a gradient does."""
-    return (minus - plus) @ noise / (2 * len(noise) * sigma)
-
-
-def added(noise, plus, minus, *, sigma):
-    """You added the two losses of a pair. What they have in common says nothing of the slope: take their difference."""
-    return (plus + minus) @ noise / (2 * len(noise) * sigma)
+GRADIENTS = (
+    _wrong("mirror_ignored", "You used the losses of w + σε alone. Each mutation has a mirror image: take the difference of both losses.",
+           lambda noise, plus, minus, *, sigma: plus @ noise / (len(noise) * sigma)),
+    _wrong("sigma_squared", "You divided by σ². The losses differ by 2σ g·ε, so one σ is enough.",
+           lambda noise, plus, minus, *, sigma: (plus - minus) @ noise / (2 * len(noise) * sigma**2)),
+    _wrong("sigma_forgotten", "You did not divide by σ. The farther the two mutants are apart, the more their losses differ for one and "
+           "the same slope.", lambda noise, plus, minus, *, sigma: (plus - minus) @ noise / (2 * len(noise))),
+    _wrong("sigma_multiplied", "You multiplied by σ where the equation divides. A slope is a difference of losses over the distance, and "
+           "that grows with σ.", lambda noise, plus, minus, *, sigma: (plus - minus) @ noise * sigma / (2 * len(noise))),
+    _wrong("two_forgotten", "You divided by n σ. The mirror images are 2σ apart, so the divisor is 2 n σ.",
+           lambda noise, plus, minus, *, sigma: (plus - minus) @ noise / (len(noise) * sigma)),
+    _wrong("two_doubled", "You divided by 4 n σ. There are n pairs, and n rows of noise: the 2 stands for the distance of the mirror "
+           "images, not for their number.", lambda noise, plus, minus, *, sigma: (plus - minus) @ noise / (4 * len(noise) * sigma)),
+    _wrong("summed", "You summed over the pairs. Take the mean, or a larger population makes larger steps.",
+           lambda noise, plus, minus, *, sigma: (plus - minus) @ noise / (2 * sigma)),
+    _wrong("weights_counted", "You divided by the number of weights. The mean is over the pairs, n of them, the rows of noise.",
+           lambda noise, plus, minus, *, sigma: (plus - minus) @ noise / (2 * noise.shape[1] * sigma)),
+    _wrong("maximizing", "You turned the sign round, as for a fitness. These are losses, and the estimate points uphill as a gradient does.",
+           lambda noise, plus, minus, *, sigma: (minus - plus) @ noise / (2 * len(noise) * sigma)),
+    _wrong("added", "You added the two losses of a pair. What they have in common says nothing of the slope: take their difference.",
+           lambda noise, plus, minus, *, sigma: (plus + minus) @ noise / (2 * len(noise) * sigma)))
 
 
 def estimate_by_all(noise, plus, minus, *, sigma):
@@ -71,40 +64,31 @@ def _some_losses(draw):
     return {"losses": tensor(draw, (one_of(draw, 2, 3, 4),), one_of(draw, *DTYPES), one_of(draw, (1.0, 2.0, 5.0), _LOSSES))}
 
 
-def ties_by_order(losses):
-    """You gave equal losses different ranks, by their order. Individuals that are as good share the mean of their ranks."""
-    return losses.argsort(stable=True).argsort().to(losses.dtype) / (len(losses) - 1) - 0.5
-
-
-def ties_to_the_lowest(losses):
-    """You gave equal losses the lowest of their ranks. They share the mean, or the row no longer adds up to 0."""
-    return (losses[None] < losses[:, None]).sum(1).to(losses.dtype) / (len(losses) - 1) - 0.5
-
-
-def not_centered(losses):
-    """You let the ranks run from 0 to 1. Centered ones run from -1/2 to 1/2, so that being average counts as nothing."""
-    return reference.centered_ranks(losses) + 0.5
-
-
-def best_on_top(losses):
-    """You gave the smallest loss the largest rank. The shaped values stand in for losses, so the smallest one gets -1/2."""
-    return -reference.centered_ranks(losses)
-
-
-def divided_by_count(losses):
-    """You divided by N. The ranks from 0 to N - 1 are divided by N - 1, so that the last one becomes 1/2."""
-    return (reference.centered_ranks(losses) + 0.5) * (len(losses) - 1) / len(losses) - 0.5
-
-
-def places_instead(losses):
-    """You sorted once. That gives the places of the ordered losses; the rank of each loss is its place in that order."""
-    return losses.argsort(stable=True).to(losses.dtype) / (len(losses) - 1) - 0.5
-
-
-def scaled_losses(losses):
-    """You stretched the losses themselves. One outlier then rules the rest; ranks keep the order alone."""
-    width = losses.max() - losses.min()
-    return (losses - losses.min()) / width - 0.5 if width > 0 else torch.zeros_like(losses)
+RANKS = (
+    _wrong("ties_by_order", "You gave equal losses different ranks, by their order. Individuals that are as good share the mean of their "
+           "ranks.", lambda losses: losses.argsort(stable=True).argsort().to(losses.dtype) / (len(losses) - 1) - 0.5),
+    _wrong("ties_to_the_lowest", "You gave equal losses the lowest of their ranks. They share the mean, or the row no longer adds up to 0.",
+           lambda losses: (losses[None] < losses[:, None]).sum(1).to(losses.dtype) / (len(losses) - 1) - 0.5),
+    _wrong("ties_to_the_highest", "You gave equal losses the highest of their ranks. They share the mean, or the row no longer adds up to "
+           "0.", lambda losses: ((losses[None] <= losses[:, None]).sum(1) - 1).to(losses.dtype) / (len(losses) - 1) - 0.5),
+    _wrong("ties_as_one", "You counted equal losses as one. Each of them takes a place in the order, and those that are equal share the "
+           "mean.", lambda losses: torch.unique(losses, return_inverse=True)[1].to(losses.dtype) / (len(losses) - 1) - 0.5),
+    _wrong("counted_from_one", "You counted the ranks from 1. The smallest loss has rank 0, or the row does not begin at -1/2.",
+           lambda losses: reference.centered_ranks(losses) + 1 / (len(losses) - 1)),
+    _wrong("not_centered", "You let the ranks run from 0 to 1. Centered ones run from -1/2 to 1/2, so that being average counts as nothing.",
+           lambda losses: reference.centered_ranks(losses) + 0.5),
+    _wrong("stretched_too_far", "You let the ranks run from -1 to 1. Centered ones run from -1/2 to 1/2.",
+           lambda losses: 2 * reference.centered_ranks(losses)),
+    _wrong("best_on_top", "You gave the smallest loss the largest rank. The shaped values stand in for losses, so the smallest one gets -1/2.",
+           lambda losses: -reference.centered_ranks(losses)),
+    _wrong("divided_by_count", "You divided by N. The ranks from 0 to N - 1 are divided by N - 1, so that the last one becomes 1/2.",
+           lambda losses: (reference.centered_ranks(losses) + 0.5) * (len(losses) - 1) / len(losses) - 0.5),
+    _wrong("places_instead", "You sorted once. That gives the places of the ordered losses; the rank of each loss is its place in that "
+           "order.", lambda losses: losses.argsort(stable=True).to(losses.dtype) / (len(losses) - 1) - 0.5),
+    _wrong("scaled_losses", "You stretched the losses themselves. One outlier then rules the rest; ranks keep the order alone.",
+           lambda losses: (losses - losses.min()) / (losses.max() - losses.min()).clamp(min=1e-8) - 0.5 * bool(losses.max() > losses.min())),
+    _wrong("standardized", "You took off the mean and divided by the deviation. One outlier still rules; ranks keep the order alone.",
+           lambda losses: (losses - losses.mean()) / losses.std(correction=0).clamp(min=1e-8)))
 
 
 def ranks_by_counting(losses):
@@ -126,34 +110,27 @@ def _two_batches(draw):
             "parents": draw(st.integers(1, size - 1))}
 
 
-def stale(remembered, measured, *, parents):
-    """You reused the losses of the last batch. The batch has changed, and with it what each loss means: go by the new ones."""
-    return reference.survivors(remembered, parents=parents)
-
-
-def best_ever(remembered, measured, *, parents):
-    """You gave each individual the better of its two losses. So the lucky ones stay for ever: go by the new losses."""
-    return reference.survivors(torch.minimum(remembered, measured), parents=parents)
-
-
-def both_batches(remembered, measured, *, parents):
-    """You added losses of two batches. One batch may be harder than the other; compare all on the batch of this generation."""
-    return reference.survivors(remembered + measured, parents=parents)
-
-
-def worst_chosen(remembered, measured, *, parents):
-    """You selected the largest losses. A loss is to be small: the survivors are those with the smallest."""
-    return measured.argsort(descending=True)[:parents]
-
-
-def worst_first(remembered, measured, *, parents):
-    """You listed the survivors from the worst to the best. The best comes first: it will be the elite."""
-    return reference.survivors(measured, parents=parents).flip(0)
-
-
-def one_too_many(remembered, measured, *, parents):
-    """You kept one more than ``parents``. Truncation keeps exactly that many."""
-    return measured.argsort()[:parents + 1]
+SELECTIONS = (
+    _wrong("stale", "You reused the losses of the last batch. The batch has changed, and with it what each loss means: go by the new ones.",
+           lambda remembered, measured, *, parents: remembered.argsort()[:parents]),
+    _wrong("best_ever", "You gave each individual the better of its two losses. So the lucky ones stay for ever: go by the new losses.",
+           lambda remembered, measured, *, parents: torch.minimum(remembered, measured).argsort(stable=True)[:parents]),
+    _wrong("worst_ever", "You gave each individual the worse of its two losses. Then bad luck is never forgiven: go by the new losses.",
+           lambda remembered, measured, *, parents: torch.maximum(remembered, measured).argsort(stable=True)[:parents]),
+    _wrong("both_batches", "You added losses of two batches. One batch may be harder than the other; compare all on the batch of this "
+           "generation.", lambda remembered, measured, *, parents: (remembered + measured).argsort(stable=True)[:parents]),
+    _wrong("most_improved", "You went by the change from one batch to the other. It tells how the batches differ, not who is good now: go "
+           "by the new losses.", lambda remembered, measured, *, parents: (measured - remembered).argsort(stable=True)[:parents]),
+    _wrong("worst_chosen", "You selected the largest losses. A loss is to be small: the survivors are those with the smallest.",
+           lambda remembered, measured, *, parents: measured.argsort(descending=True)[:parents]),
+    _wrong("worst_first", "You listed the survivors from the worst to the best. The best comes first: it will be the elite.",
+           lambda remembered, measured, *, parents: measured.argsort()[:parents].flip(0)),
+    _wrong("by_place", "You listed the survivors by their place in the population. The best comes first: it will be the elite.",
+           lambda remembered, measured, *, parents: measured.argsort()[:parents].sort().values),
+    _wrong("ranks_for_places", "You sorted twice. That gives each individual's rank; asked for are the places of the best ones.",
+           lambda remembered, measured, *, parents: measured.argsort().argsort()[:parents]),
+    _wrong("one_too_many", "You kept one more than the number of parents. Truncation keeps exactly that many.",
+           lambda remembered, measured, *, parents: measured.argsort()[:parents + 1]))
 
 
 def select_by_topk(remembered, measured, *, parents):
@@ -174,46 +151,48 @@ def _generations(draw):
             "noise": tensor(draw, (size - 1, 1), torch.float32, _NOISE), "parents": parents, "sigma": one_of(draw, 0.5, 2.0, 0.25)}
 
 
-def _children(ranked, picks, noise, sigma):
-    return torch.cat([ranked[:1], ranked[picks] + sigma * noise])
+def _bred(ranked, picks, pushes):
+    return torch.cat([ranked[:1], ranked[picks] + pushes])
 
 
-def worst_bred(population, losses, picks, noise, *, parents, sigma):
-    """You bred from the worst. Losses are to be small: sort them from the smallest up."""
-    return _children(population[losses.argsort(descending=True)], picks, noise, sigma)
-
-
-def unselected(population, losses, picks, noise, *, parents, sigma):
-    """You took the parents by their place in the population. ``picks`` are ranks: sort by loss first."""
-    best = population[losses.argmin()][None]
-    return torch.cat([best, population[picks] + sigma * noise])
-
-
-def first_as_elite(population, losses, picks, noise, *, parents, sigma):
-    """You kept the old elite in front without a look at its loss. The first individual is not the best one on a new batch."""
-    return torch.cat([population[:1], population[losses.argsort()][picks] + sigma * noise])
-
-
-def elite_mutated(population, losses, picks, noise, *, parents, sigma):
-    """You mutated the elite as well. It goes on as it is, or the best that was found can be lost."""
-    new = _children(population[losses.argsort()], picks, noise, sigma)
-    return torch.cat([new[:1] + sigma * noise[:1], new[1:]])
-
-
-def variance_for_deviation(population, losses, picks, noise, *, parents, sigma):
-    """You multiplied the noise by σ². σ is the standard deviation of a mutation, so it multiplies the noise itself."""
-    return _children(population[losses.argsort()], picks, noise, sigma**2)
-
-
-def multiplied(population, losses, picks, noise, *, parents, sigma):
-    """You multiplied the weights by 1 + σε. A mutation is added, or a weight of zero stays zero for ever."""
-    ranked = population[losses.argsort()]
-    return torch.cat([ranked[:1], ranked[picks] * (1 + sigma * noise)])
-
-
-def best_alone(population, losses, picks, noise, *, parents, sigma):
-    """You gave all children the best individual as parent. Each child has the parent that its pick names."""
-    return _children(population[losses.argsort()], torch.zeros_like(picks), noise, sigma)
+GENERATIONS = (
+    _wrong("worst_bred", "You bred from the worst. Losses are to be small: sort them from the smallest up.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort(descending=True)], picks, sigma * noise)),
+    _wrong("unselected", "You took the parents by their place in the population. The picks are ranks: sort by loss first.",
+           lambda population, losses, picks, noise, *, parents, sigma: torch.cat([
+               population[losses.argmin()][None], population[picks] + sigma * noise])),
+    _wrong("first_as_elite", "You kept the old elite in front without a look at its loss. The first individual is not the best "
+           "one on a new batch.",
+           lambda population, losses, picks, noise, *, parents, sigma: torch.cat([
+               population[:1], population[losses.argsort()][picks] + sigma * noise])),
+    _wrong("elite_mutated", "You mutated the elite as well. It goes on as it is, or the best that was found can be lost.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, sigma * noise)
+           + torch.cat([sigma * noise[:1], 0 * noise])),
+    _wrong("elite_last", "You put the elite behind its children. It comes first: whoever reads the next generation looks for it there.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, sigma * noise).roll(-1, 0)),
+    _wrong("picks_from_one", "You subtracted 1 from the picks. They count from 0 already: 0 is the best, and -1 would be the "
+           "worst of all.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks - 1, sigma * noise)),
+    _wrong("sorted_twice", "You sorted twice. That gives each individual's rank; to put the individuals in order takes the "
+           "places, from sorting once.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort().argsort()], picks, sigma * noise)),
+    _wrong("best_alone", "You gave all children the best individual as parent. Each child has the parent that its pick names.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], 0 * picks, sigma * noise)),
+    _wrong("parents_averaged", "You gave all children the mean of the parents. Each child has one parent, the one that its pick names.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, sigma * noise)
+           + torch.cat([0 * noise[:1], population[losses.argsort()[:parents]].mean(0) - population[losses.argsort()][picks]])),
+    _wrong("sigma_left_out", "You added the noise as it is. A mutation is σ times the noise: σ says how hard the pushes are.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, noise)),
+    _wrong("variance_for_deviation", "You multiplied the noise by σ². σ is the standard deviation of a mutation, so it "
+           "multiplies the noise itself.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, sigma**2 * noise)),
+    _wrong("deviation_of_variance", "You multiplied the noise by the root of σ. σ is the standard deviation of a mutation already.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, sigma**0.5 * noise)),
+    _wrong("one_push_for_all", "You gave all children the same push. Each child has a row of the noise of its own.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks, sigma * noise[:1])),
+    _wrong("multiplied", "You multiplied the weights by 1 + σε. A mutation is added, or a weight of zero stays zero for ever.",
+           lambda population, losses, picks, noise, *, parents, sigma: _bred(population[losses.argsort()], picks,
+                                                                            sigma * noise * population[losses.argsort()][picks])))
 
 
 def generation_by_topk(population, losses, picks, noise, *, parents, sigma):
@@ -226,28 +205,27 @@ def generation_by_topk(population, losses, picks, noise, *, parents, sigma):
 # -- diagnose --------------------------------------------------------------------------------------
 
 
+LOGGED = (
+    ([[2, 1]], [[0, 1]]), ([[2, 1.9375]], [[0, 1]]), ([[4, 3.875]], [[0, 1]]), ([[1, 2], [4, 2]], [[1, 0], [0, 1]]),
+    ([[2, 1], [1, 4]], [[0, 1], [1, 0]]), ([[1, 8, 0.75]], [[0, 0, 1]]), ([[2, 1, 3]], [[0, 1, 0]]), ([[4, 1, 5]], [[1, 1, 0]]),
+    ([[2, 2.001953125, 1]], [[0, 0, 1]]), ([[1, 0.5, 1.0009765625]], [[1, 1, 0]]),  # healthy
+    ([[2, 2.125]], [[1, 0]]), ([[4, 4.125], [1, 8]], [[1, 0], [1, 0]]), ([[2, 2.001953125, 2.5]], [[1, 0, 0]]),  # sigma too large
+    ([[2, 2.001953125]], [[1, 0]]), ([[2, 1.998046875]], [[0, 1]]), ([[4, 4.03125]], [[1, 0]]), ([[4, 4.03125], [2, 2]], [[1, 0], [1, 0]]),
+    ([[1, 2]], [[0, 1]]), ([[2, 1], [2, 4]], [[1, 0], [0, 1]]), ([[4, 2, 8]], [[1, 0, 1]]),  # worst selected
+    ([[1, 2], [1, 2]], [[1, 0], [0, 1]]), ([[2, 1, 2.5]], [[0, 1, 1]]), ([[4, 2, 7]], [[0, 1, 1]]), ([[4, 2, 3.5]], [[1, 1, 0]]),  # no selection
+    ([[2, 1], [2, 4]], [[1, 0], [1, 0]]))
+REMEMBERED = (([[2, 1]], [[0.5, 1]]), ([[2, 1]], [[2, 4]]), ([[2, 1, 4]], [[2, 1, 0.5]]), ([[1, 2]], [[8, 2]]), ([[4, 8]], [[4, 1]]),
+              ([[1, 2], [2, 1]], [[1, 2], [0.5, 1]]), ([[2, 1, 0.5]], [[2, 1, 8]]), ([[2, 1], [2, 1]], [[2, 1], [2, 0.5]]))
+"""Losses and who was chosen by them, or the losses that the choice went by. A random log would hardly ever be healthy, or sick in one way."""
+
+
 @st.composite
 def _logs(draw):
-    """Two generations of two individuals, sick in one way or healthy; a random log would hardly ever be."""
-    kind = one_of(draw, "healthy", "stale_fitness", "worst_selected", "no_selection", "sigma_too_large", "sigma_too_small")
-    first = sorted(draw(st.permutations((1.0, 2.0, 4.0)))[:2])
-    elite = one_of(draw, 2.0, 1.0, 4.0)
-    child = {"sigma_too_large": elite * one_of(draw, 2.0, 8.0),
-             "sigma_too_small": elite * one_of(draw, 1.0009765625, 0.9990234375)}.get(kind, elite * one_of(draw, 0.5, 0.75))
-    losses = torch.tensor([first, [elite, child]])
-    if one_of(draw, False, True):
-        losses[0] = losses[0].flip(0)
-    used, best = losses.clone(), losses.argmin(1)
-    if kind == "stale_fitness":
-        used[1, 0] = one_of(draw, 0.5, 0.25, 8.0)
-        best = used.argmin(1)
-    if kind == "worst_selected":
-        best = 1 - best
-    if kind == "no_selection":
-        best[draw(st.integers(0, 1))] ^= 1
-    chosen = torch.nn.functional.one_hot(best, 2).to(losses.dtype)
-    assume(reference.diagnose(losses, used, chosen) == kind)
-    return {"losses": losses, "used": used, "chosen": chosen}
+    """One of the logs above; so few that a check tries them all."""
+    logs = [(*map(torch.tensor, (rows, rows, chosen)),) for rows, chosen in LOGGED]
+    logs += [(torch.tensor(rows), (used := torch.tensor(last)), torch.nn.functional.one_hot(used.argmin(1), used.shape[1]))
+             for rows, last in REMEMBERED]
+    return {name: column.float() for name, column in zip(("losses", "used", "chosen"), one_of(draw, *logs), strict=True)}
 
 
 def used_believed(losses, used, chosen):
@@ -260,41 +238,64 @@ def luck_alone(losses, used, chosen):
     return "stale_fitness" if bool((used < losses).any()) else reference.diagnose(used, used, chosen)
 
 
-def worst_called_random(losses, used, chosen):
-    """You called it no selection. Choosing the worst in every generation is a selection, the wrong way round."""
-    found = reference.diagnose(losses, used, chosen)
-    return "no_selection" if found == "worst_selected" else found
-
-
-def one_bad_choice_called_worst(losses, used, chosen):
-    """You said that the worst are selected, but only some generations choose badly. That is what no selection looks like."""
-    found = reference.diagnose(losses, used, chosen)
-    return "worst_selected" if found == "no_selection" else found
+def elite_alone(losses, used, chosen):
+    """You compared the elite's losses alone. Any individual may be selected by a loss that is not its own: compare them all."""
+    return "stale_fitness" if bool((used != losses)[:, 0].any()) else reference.diagnose(losses, losses, chosen)
 
 
 def choices_unchecked(losses, used, chosen):
     """You did not look at who was chosen. Compare the worst of the chosen with the best of the others, in each generation."""
-    if bool((used != losses).any()):
-        return "stale_fitness"
-    return reference.diagnose(losses, losses, torch.nn.functional.one_hot(losses.argmin(1), 2).to(losses.dtype))
+    best = torch.nn.functional.one_hot(losses.argmin(1), losses.shape[1]).to(losses.dtype)
+    return reference.diagnose(losses, used, best)
 
 
-def worse_children_called_healthy(losses, used, chosen):
-    """You passed over the children. Where not one of them is better than the elite beside it, the mutations are too large."""
+def means_compared(losses, used, chosen):
+    """You compared means of the chosen and the others. A bad choice hides in a mean: hold the worst chosen against the best other."""
     found = reference.diagnose(losses, used, chosen)
-    return "healthy" if found == "sigma_too_large" else found
+    inside, outside = ((losses * some).sum(1) / some.sum(1) for some in (chosen, 1 - chosen))
+    return choices_unchecked(losses, used, chosen) if found == "no_selection" and bool((inside < outside).all()) else found
 
 
-def sizes_reversed(losses, used, chosen):
-    """You exchanged the two. Large mutations throw the children far from the elite's loss, small ones leave them at it."""
-    found = reference.diagnose(losses, used, chosen)
-    return {"sigma_too_large": "sigma_too_small", "sigma_too_small": "sigma_too_large"}.get(found, found)
+def _renamed(**names):
+    """The reference with some of its names changed."""
+    return lambda losses, used, chosen: names.get(found := reference.diagnose(losses, used, chosen), found)
 
 
-def near_children_called_healthy(losses, used, chosen):
-    """You took children for progress whose losses are within 1 % of the elite's. Mutations that small hardly search."""
-    found = reference.diagnose(losses, used, chosen)
-    return "healthy" if found == "sigma_too_small" else found
+def _by_children(near=lambda child, elite: bool(((child - elite).abs() <= 0.01 * elite).all()),
+                 worse=lambda child, elite: bool((child >= elite).all())):
+    """The reference with another test of the children's losses (T, N - 1) against their elites' (T, 1)."""
+    def answer(losses, used, chosen):
+        found, pair = reference.diagnose(losses, used, chosen), (losses[:, 1:], losses[:, :1])
+        if found in ("stale_fitness", "worst_selected", "no_selection"):
+            return found
+        return "sigma_too_small" if near(*pair) else "sigma_too_large" if worse(*pair) else "healthy"
+    return answer
+
+
+LOGS = (
+    used_believed, luck_alone, elite_alone, choices_unchecked, means_compared,
+    _wrong("worst_called_random", "You called it no selection. Choosing the worst in every generation is a selection, the wrong way round.",
+           _renamed(worst_selected="no_selection")),
+    _wrong("one_bad_choice_called_worst", "You said that the worst are selected, but not all the chosen are worse, or not in every "
+           "generation. That is what no selection looks like.", _renamed(no_selection="worst_selected")),
+    _wrong("worse_children_called_healthy", "You passed over the children. Where not one of them is better than the elite beside it, the "
+           "mutations are too large.", _renamed(sigma_too_large="healthy")),
+    _wrong("near_children_called_healthy", "You took children for progress whose losses are within 1 % of the elite's. Mutations that small "
+           "hardly search.", _renamed(sigma_too_small="healthy")),
+    _wrong("sizes_reversed", "You exchanged the two. Large mutations throw the children far from the elite's loss, small ones leave them at "
+           "it.", _renamed(sigma_too_large="sigma_too_small", sigma_too_small="sigma_too_large")),
+    _wrong("one_worse_child", "You let one worse child decide. Most mutants are worse, that is as it should be; the mutations are too large "
+           "where none is better.", _by_children(worse=lambda child, elite: bool((child >= elite).any()))),
+    _wrong("one_poor_generation", "You let one generation without a better child decide. Luck makes some; the mutations are too large where "
+           "every generation is one.", _by_children(worse=lambda child, elite: bool((child >= elite).all(1).any()))),
+    _wrong("children_averaged", "You compared the children's mean with the elite. One good child is all that evolution needs: look at each.",
+           _by_children(worse=lambda child, elite: bool((child.mean(1) >= elite[:, 0]).all()))),
+    _wrong("one_near_child", "You let one child near the elite decide. The mutations are too small where every child is that near.",
+           _by_children(near=lambda child, elite: bool(((child - elite).abs() <= 0.01 * elite).any()))),
+    _wrong("a_hundredth_of_loss", "You took 0.01 for the distance. It is 1 % of the elite's loss: multiply it by that.",
+           _by_children(near=lambda child, elite: bool(((child - elite).abs() <= 0.01).all()))),
+    _wrong("ten_percent", "You drew the line at 10 %. A child is near where its loss is within 1 % of the elite's.",
+           _by_children(near=lambda child, elite: bool(((child - elite).abs() <= 0.1 * elite).all()))))
 
 
 def diagnose_by_rows(losses, used, chosen):
@@ -307,7 +308,7 @@ def diagnose_by_rows(losses, used, chosen):
         return "worst_selected"
     if any(max(inside) > min(outside) for inside, outside in rows):
         return "no_selection"
-    pairs = [(elite, child) for elite, *children in losses.tolist()[1:] for child in children]
+    pairs = [(elite, child) for elite, *children in losses.tolist() for child in children]
     if all(abs(child - elite) <= 0.01 * elite for elite, child in pairs):
         return "sigma_too_small"
     return "sigma_too_large" if all(child >= elite for elite, child in pairs) else "healthy"
@@ -320,29 +321,26 @@ EXERCISES = (
     Exercise(
         id="evolution.es_gradient", title="A gradient from evaluations", points=2, section="Idea",
         reference=reference.es_gradient, inputs=_pairs(), returns=(),
-        misconceptions=known("Idea", mirror_ignored, sigma_squared, sigma_forgotten, two_forgotten, summed, maximizing, added),
+        misconceptions=known("Idea", *GRADIENTS),
         alternatives=(estimate_by_all,)),
     Exercise(
         id="evolution.centered_ranks", title="Rank shaping", points=2, section="Idea",
         reference=reference.centered_ranks, inputs=_some_losses(), returns=(),
-        misconceptions=known("Idea", ties_by_order, ties_to_the_lowest, not_centered, best_on_top, divided_by_count,
-                             places_instead, scaled_losses),
+        misconceptions=known("Idea", *RANKS),
         alternatives=(ranks_by_counting,)),
     Exercise(
         id="evolution.select", title="Selection after the batch has changed", points=1, section="How it fails",
         reference=reference.select, inputs=_two_batches(), returns=(),
-        misconceptions=known("How it fails", stale, best_ever, both_batches, worst_chosen, worst_first, one_too_many),
+        misconceptions=known("How it fails", *SELECTIONS),
         alternatives=(select_by_topk,)),
     Exercise(
         id="evolution.next_generation", title="One generation", points=2, section="Idea",
         reference=reference.next_generation, inputs=_generations(), returns=(),
-        misconceptions=known("Idea", worst_bred, unselected, first_as_elite, elite_mutated, variance_for_deviation, multiplied,
-                             best_alone),
+        misconceptions=known("Idea", *GENERATIONS),
         alternatives=(generation_by_topk,)),
     Exercise(
         id="evolution.diagnose", title="Diagnose an evolution", points=3, section="How it fails",
         reference=reference.diagnose, inputs=_logs(), returns=(),
-        misconceptions=known("How it fails", used_believed, luck_alone, worst_called_random, one_bad_choice_called_worst,
-                             choices_unchecked, worse_children_called_healthy, sizes_reversed, near_children_called_healthy),
+        misconceptions=known("How it fails", *LOGS),
         alternatives=(diagnose_by_rows,)),
 )

@@ -236,13 +236,13 @@ def diagnose(losses: Tensor, used: Tensor, chosen: Tensor) -> str:
     - ``stale_fitness``: some ``used`` is not the loss that was measured on the generation's batch;
     - ``worst_selected``: in every generation the chosen are those with the *largest* losses;
     - ``no_selection``: in some generation one that was not chosen has a smaller loss than one that was;
-    - ``sigma_too_small``: from the second generation on, every child's loss is within 1 % of its elite's;
-    - ``sigma_too_large``: from the second generation on, no child is better than the elite it stands beside;
+    - ``sigma_too_small``: in every generation, every child's loss is within 1 % of the elite's;
+    - ``sigma_too_large``: in every generation, no child is better than the elite it stands beside;
     - ``healthy``: none of them.
 
     Args:
-        losses: (T, N) of every individual, measured on its generation's batch. From the second generation on the first column is
-            the elite, the others are its children.
+        losses: (T, N) of every individual, measured on its generation's batch. The first column is the elite of the generation
+            before, the others are the children; so the log begins with the second generation.
         used: (T, N) the losses that selection went by.
         chosen: (T, N) 1 where an individual became a parent, else 0; in each generation some are chosen and some are not.
 
@@ -250,18 +250,18 @@ def diagnose(losses: Tensor, used: Tensor, chosen: Tensor) -> str:
         One of the six names.
 
     Raises:
-        ValueError: if the three do not have one shape (T, N) with T and N at least 2.
+        ValueError: if the three do not have one shape (T, N) with T at least 1 and N at least 2.
     """
-    if not losses.shape == used.shape == chosen.shape or losses.dim() != 2 or min(losses.shape) < 2:
+    if not losses.shape == used.shape == chosen.shape or losses.dim() != 2 or len(losses) < 1 or losses.shape[1] < 2:
         raise ValueError(f"losses, used and chosen have shapes {tuple(losses.shape)}, {tuple(used.shape)} and "
-                         f"{tuple(chosen.shape)}; all must be (T, N), both at least 2")
+                         f"{tuple(chosen.shape)}; all must be (T, N) with T at least 1 and N at least 2")
     if bool((used != losses).any()):
         return "stale_fitness"
     if bool((_worst_of(-losses, chosen) < _best_of(-losses, 1 - chosen)).all()):
         return "worst_selected"
     if bool((_worst_of(losses, chosen) > _best_of(losses, 1 - chosen)).any()):
         return "no_selection"
-    elite, children = losses[1:, :1], losses[1:, 1:]
+    elite, children = losses[:, :1], losses[:, 1:]
     if bool(((children - elite).abs() <= CLOSE * elite.abs()).all()):
         return "sigma_too_small"
     return "sigma_too_large" if bool((children >= elite).all()) else "healthy"

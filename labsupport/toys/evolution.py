@@ -116,7 +116,7 @@ PATIENTS = {"A": "stale_fitness", "B": "healthy", "C": "sigma_too_large"}
 
 
 class Log(NamedTuple):
-    """What diagnose asks for: three tensors (T, N)."""
+    """What diagnose asks for: three tensors (T, N), from the second generation on: the first one has no elite yet."""
 
     losses: Tensor
     used: Tensor
@@ -152,7 +152,7 @@ def evolve(sickness: str, generations: int = 60, population: int = 20, parents: 
         picks, noise = torch.randint(parents, (population - 1,), generator=rng), torch.randn(population - 1, 5, generator=rng)
         ranked = now[order[:parents]]
         now = torch.cat([ranked[:1], ev.mutate(ranked[picks], noise, sigma=sigma)])
-    return Patient(Log(*(torch.stack(column) for column in zip(*rows, strict=True))), truth)
+    return Patient(Log(*(torch.stack(column[1:]) for column in zip(*rows, strict=True))), truth[1:])
 
 
 def patients() -> dict[str, Patient]:
@@ -166,9 +166,11 @@ def draw_patients(found: dict[str, Patient]) -> Figure:
     for i, (name, patient) in enumerate(found.items()):
         believed = patient.log.used.masked_fill(patient.log.chosen == 0, np.inf).amin(1)
         for ax, course in zip(axes, (believed, patient.truth), strict=True):
-            ax.plot(range(1, len(course) + 1), course, label=f"patient {name}", **{**plots.look(i), "marker": None})
-            ax.set(xlabel="generation", yscale="log")
+            ax.plot(range(2, len(course) + 2), course, **{**plots.look(i), "marker": None})
+            ax.set(xlabel="generation", yscale="log", xlim=(0, len(course) + 2))
+            ax.set_yticks([0.3, 0.5, 1, 2, 4, 7], ["0.3", "0.5", "1", "2", "4", "7"])
+            ax.minorticks_off()
     axes[0].set(ylabel="loss of the elite", title="on the batch, as its owner sees it")
     axes[1].set(title="on all data")
-    axes[0].legend()
+    fig.legend(axes[0].lines, [f"patient {name}" for name in found], loc="outside upper center", ncols=len(found))
     return fig

@@ -1,30 +1,51 @@
-"""What the chapter on evolution trains beside the common recipes: a hard threshold with a borrowed slope, steps to a loss."""
+"""What the chapter on evolution trains beside the common recipes: hard thresholds with a borrowed slope, steps to a loss."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor
 
-from labsupport import compare, rules, runtime
+from labsupport import compare, profiles, rules, runtime
 from labsupport.contracts import Arm, Batch, Net, Recipe, Rule, Split
 from labsupport.models import MLP
+from labsupport.models.layers import ACTIVATIONS
 from labsupport.stacks import Stack
 from labsupport.study import grid, study
 
 
-class StraightThrough(nn.Module):
-    """A network of hard thresholds -1/1 with a borrowed slope: the backward pass takes them for z cut off at -1 and 1."""
+@dataclass(frozen=True)
+class StraightThrough:
+    """A gradient source for one hidden layer of hard thresholds: the backward pass takes them for z cut off at -1 and 1.
 
-    def __init__(self, sizes: Sequence[int] = (40, 16, 10)):
-        super().__init__()
-        self.hidden, self.last = nn.Linear(*sizes[:2]), nn.Linear(*sizes[1:])
+    It is no gradient of anything. Run by run it is what autograd finds for ``soft + (sign(z) - soft).detach()``.
+    """
 
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.hidden(x.flatten(1))
-        soft = z.clamp(-1, 1)
-        return self.last(soft + (torch.sign(z) - soft).detach())
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
+        """It keeps nothing."""
+
+    def __call__(self, net: Net, params: Stack, buffers: dict[str, Tensor], kept: None, batch: Batch, out: Stack) -> Tensor:
+        """The loss of each run (R,), with the borrowed slopes written to ``out``."""
+        x = batch.x.flatten(2)
+        z = torch.baddbmm(params["bias1"][:, None], x, params["weight1"].mT)
+        h = ACTIVATIONS["sign"](z)
+        logs = torch.log_softmax(torch.baddbmm(params["bias2"][:, None], h, params["weight2"].mT), -1)
+        right = torch.nn.functional.one_hot(batch.y, logs.shape[-1]).to(logs.dtype)
+        v = (logs.exp() - right) / batch.y.shape[1]
+        torch.bmm(v.mT, h, out=out["weight2"])
+        torch.sum(v, 1, out=out["bias2"])
+        v = torch.bmm(v, params["weight2"]) * (z.abs() <= 1)
+        torch.bmm(v.mT, x, out=out["weight1"])
+        torch.sum(v, 1, out=out["bias1"])
+        return -(logs * right).sum(-1).mean(1)
+
+
+def parameters(recipe: Recipe) -> int:
+    """How many weights and biases the recipe's network has, at the size at which this profile trains it."""
+    return sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(profiles.sized(recipe).model.sizes))
 
 
 def largest_slope(net: Net, split: Split, seeds: Sequence[int], layer: int = 1) -> float:

@@ -150,20 +150,23 @@ def test_a_power_law_is_found_again():
 
 HEALTHY = torch.tensor([[2.0, 3.0, 4.0], [2.0, 1.5, 3.0]])
 BEST = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+ELITE = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
 
 
 def test_a_log_by_hand_for_each_name():
-    used = HEALTHY.clone()
-    used[1, 0] = 1.0
-    far, near = HEALTHY.clone(), HEALTHY.clone()
-    far[1], near[1] = torch.tensor([2.0, 5.0, 3.0]), torch.tensor([2.0, 2.01, 1.99])
-    first = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]])
+    used, worst = HEALTHY.clone(), torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    used[1, 2] = 1.0
+    far, near = torch.tensor([[2.0, 5.0, 3.0], [1.0, 1.005, 2.0]]), torch.tensor([[2.0, 2.01, 2.01], [1.0, 1.0, 1.01]])
     assert ev.diagnose(HEALTHY, HEALTHY, BEST) == "healthy"
     assert ev.diagnose(HEALTHY, used, BEST) == "stale_fitness"
-    assert ev.diagnose(HEALTHY, HEALTHY, torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 1.0]])) == "worst_selected"
-    assert ev.diagnose(HEALTHY, HEALTHY, torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])) == "no_selection"
-    assert ev.diagnose(far, far, first) == "sigma_too_large"
-    assert ev.diagnose(near, near, torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])) == "sigma_too_small"
+    assert ev.diagnose(HEALTHY, HEALTHY, worst) == "worst_selected"
+    assert ev.diagnose(HEALTHY, HEALTHY, torch.stack([BEST[0], worst[1]])) == "no_selection"
+    assert ev.diagnose(far, far, ELITE) == "sigma_too_large"
+    assert ev.diagnose(near, near, ELITE) == "sigma_too_small"
+
+
+def test_one_generation_is_a_log():
+    assert ev.diagnose(HEALTHY[1:], HEALTHY[1:], BEST[1:]) == "healthy"
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -183,7 +186,9 @@ def test_a_log_by_hand_for_each_name():
     (lambda: ev.quadratic_rate(0.1, 1, 0), "1 pairs and 0 parameters"),
     (lambda: ev.exponent(row(2, 2), row(1, 2)), "not all equal"),
     (lambda: ev.exponent(row(1, 2), row(0, 2)), "positive and finite"),
-    (lambda: ev.diagnose(HEALTHY[:1], HEALTHY[:1], BEST[:1]), r"\(1, 3\)")])
+    (lambda: ev.diagnose(HEALTHY[:0], HEALTHY[:0], BEST[:0]), r"\(0, 3\)"),
+    (lambda: ev.diagnose(HEALTHY[:, :1], HEALTHY[:, :1], BEST[:, :1]), r"\(2, 1\)"),
+    (lambda: ev.diagnose(HEALTHY, HEALTHY, BEST[:1]), r"\(2, 3\), \(2, 3\) and \(1, 3\)")])
 def test_bad_input_is_named_with_what_is_allowed(call, message):
     with pytest.raises(ValueError, match=message):
         call()
