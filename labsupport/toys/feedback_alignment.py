@@ -125,6 +125,30 @@ class Log(NamedTuple):
     sent: list[Tensor]
 
 
+_MATRICES = ([[1.0, 2.0], [-1.0, 1.0]], [[2.0, -1.0], [1.0, 3.0]], [[-1.0, 1.0], [2.0, -3.0]], [[0.5, 2.0], [3.0, 1.0]])
+_VECTORS = ([1.0, 2.0], [2.0, -1.0], [-3.0, 1.0], [1.0, 0.0])
+_RULES = (*fa.WAYS.items(), ("redrawn", fa.WAYS["feedback_alignment"]), ("unknown", lambda w, b, v, e: w @ v),
+          ("unknown", lambda w, b, v, e: 2 * b @ v))
+
+
+def two_steps(rule: int, picks: Sequence[int], rounding: float = 0.0) -> tuple[str, Log]:
+    """A log small enough to check by hand, and the rule that left it.
+
+    The rule depends on all picks, so that logs which resemble each other are logs of different rules.
+
+    Args:
+        rule: any whole number.
+        picks: of the matrices W, W, B, B and of the vectors v, v, e, e, one of four each.
+        rounding: relative, of what arrived: it was computed in another order of operations.
+    """
+    name, way = _RULES[(rule + sum((i + 1) * pick for i, pick in enumerate(picks))) % len(_RULES)]
+    w, b = ([torch.tensor(_MATRICES[pick], dtype=torch.float64) for pick in pair] for pair in (picks[:2], picks[2:4]))
+    v, e = ([torch.tensor(_VECTORS[pick], dtype=torch.float64) for pick in pair] for pair in (picks[4:6], picks[6:]))
+    b = b if name == "redrawn" else [b[0], b[0].clone()]
+    sent = [way(*seen) * (1 + rounding) for seen in zip(w, b, v, e, strict=True)]
+    return name, Log(w, b, v, e, sent)
+
+
 class Patient(NamedTuple):
     log: Log
     course: list[float]

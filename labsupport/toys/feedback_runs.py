@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from labsupport import compare, plots, runtime, train
+from labsupport import compare, plots, profiles, runtime, train
 from labsupport.contracts import Batch, Interval, Recipe
 from labsupport.models import patches
 from labsupport.rules import gradients
@@ -22,10 +22,11 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
     ``matrix2`` ..., of each layer but the first, between its feedback matrix and its transposed weights; and ``loss``.
 
     Args:
-        recipe: its rule steps along a FeedbackAlignment.
+        recipe: its rule steps along a FeedbackAlignment; trained, as by ``study``, at the size of the profile.
         seeds: R runs.
         every: steps between two looks.
     """
+    recipe = profiles.sized(recipe)
     split, source, rows = train.load(recipe), recipe.rule.gradient, []
     steps = recipe.epochs * train.steps_in_epoch(recipe, split)
     with runtime.one_thread(), torch.no_grad():
