@@ -276,6 +276,12 @@ def after_two_steps(feedback: Tensor, m: Tensor, *, lr: float) -> Tensor:
     return lr**2 * m @ m.mT @ feedback.mT
 
 
+WAYS = {"last_layer": lambda w, b, v, e: 0 * v, "backprop": lambda w, b, v, e: w.mT @ v,
+        "feedback_alignment": lambda w, b, v, e: b @ v, "direct": lambda w, b, v, e: b @ e,
+        "sign_symmetric": lambda w, b, v, e: (b.abs() * w.mT.sign()) @ v}
+"""What each rule sends to the inputs of a layer, from W, B, the layer's error v and that of the output e; in the order of asking."""
+
+
 def diagnose(weights: Sequence[Tensor], feedback: Sequence[Tensor], vs: Sequence[Tensor], errors: Sequence[Tensor],
              sent: Sequence[Tensor]) -> str:
     r"""Name a learning rule from a log of T steps: what arrived at the inputs of a layer, and what could have sent it there.
@@ -298,11 +304,8 @@ def diagnose(weights: Sequence[Tensor], feedback: Sequence[Tensor], vs: Sequence
     Returns:
         One of the seven names.
     """
-    ways = {"last_layer": lambda w, b, v, e: 0 * v, "backprop": lambda w, b, v, e: w.mT @ v,
-            "feedback_alignment": lambda w, b, v, e: b @ v, "direct": lambda w, b, v, e: b @ e,
-            "sign_symmetric": lambda w, b, v, e: (b.abs() * w.mT.sign()) @ v}
     log = list(zip(weights, feedback, vs, errors, sent, strict=True))
-    name = next((name for name, way in ways.items() if all(torch.allclose(way(*seen), s) for *seen, s in log)), "unknown")
+    name = next((name for name, way in WAYS.items() if all(torch.allclose(way(*seen), s) for *seen, s in log)), "unknown")
     fixed = all(torch.equal(b, feedback[0]) for b in feedback)
     return "redrawn" if name == "feedback_alignment" and not fixed else name
 

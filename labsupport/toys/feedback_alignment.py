@@ -58,14 +58,17 @@ def align(step: int = 10, feedback: str = "fixed", start: float = 0.0) -> Figure
     """Every entry of W_2 against the entry of B that it faces, and the error so far."""
     run = walk(feedback, start)
     cos, loss = fa.cosine(run.uppers[step], run.feedback.mT).item(), run.losses[step]
-    fig, (left, right) = plots.figure(2, width=6.4, height=3.0)
-    left.scatter(run.feedback.mT.flatten(), run.uppers[step].flatten(), s=16, color=plots.COLOURS[0])
+    fig, (left, right) = plots.figure(2, width=6.4, height=3.0, layout="none")  # laying out costs as much as drawing
+    fig.subplots_adjust(left=0.11, right=0.98, bottom=0.17, top=0.9, wspace=0.32)
+    left.scatter(run.feedback.mT.flatten(), run.uppers[step].flatten(), s=16, color=plots.COLOURS[0], zorder=3)
     left.axline((0, 0), slope=1, color="#888888", lw=1, ls="--")
     left.set(xlim=(-0.9, 0.9), ylim=(-0.9, 0.9), xlabel="entry of $B^T$", ylabel="entry of $W_2$")
     left.set_title(f"step {step}: cosine {cos:.2f}, angle {fa.degrees(cos):.0f}°")
-    right.plot(range(1, STEPS + 2), run.losses, color=plots.COLOURS[1])
-    right.plot([step + 1], [loss], "o", color="#222222")
-    right.set(xscale="log", ylim=(-0.03, 1.6), xlabel="step + 1", ylabel="relative error")
+    right.plot(range(STEPS + 1), run.losses, color=plots.COLOURS[1])
+    right.plot([step], [loss], "o", color="#222222")
+    right.set(xlim=(0, STEPS), ylim=(-0.03, 1.6), xlabel="step", ylabel="relative error")
+    right.set_xscale("symlog", linthresh=2)
+    right.set_xticks([0, 2, 10, 100], [0, 2, 10, 100])
     right.set_title(f"error {loss:.3f}")
     return fig
 
@@ -123,6 +126,30 @@ class Log(NamedTuple):
     vs: list[Tensor]
     errors: list[Tensor]
     sent: list[Tensor]
+
+
+_MATRICES = ([[1.0, 2.0], [-1.0, 1.0]], [[2.0, -1.0], [1.0, 3.0]], [[-1.0, 1.0], [2.0, -3.0]], [[0.5, 2.0], [3.0, 1.0]])
+_VECTORS = ([1.0, 2.0], [2.0, -1.0], [-3.0, 1.0], [1.0, 0.0])
+_RULES = (*fa.WAYS.items(), ("redrawn", fa.WAYS["feedback_alignment"]), ("unknown", lambda w, b, v, e: w @ v),
+          ("unknown", lambda w, b, v, e: 2 * b @ v))
+
+
+def two_steps(rule: int, picks: Sequence[int], rounding: float = 0.0) -> tuple[str, Log]:
+    """A log small enough to check by hand, and the rule that left it.
+
+    The rule depends on all picks, so that logs which resemble each other are logs of different rules.
+
+    Args:
+        rule: any whole number.
+        picks: of the matrices W, W, B, B and of the vectors v, v, e, e, one of four each.
+        rounding: relative, of what arrived: it was computed in another order of operations.
+    """
+    name, way = _RULES[(rule + sum((i + 1) * pick for i, pick in enumerate(picks))) % len(_RULES)]
+    w, b = ([torch.tensor(_MATRICES[pick], dtype=torch.float64) for pick in pair] for pair in (picks[:2], picks[2:4]))
+    v, e = ([torch.tensor(_VECTORS[pick], dtype=torch.float64) for pick in pair] for pair in (picks[4:6], picks[6:]))
+    b = b if name == "redrawn" else [b[0], b[0].clone()]
+    sent = [way(*seen) * (1 + rounding) for seen in zip(w, b, v, e, strict=True)]
+    return name, Log(w, b, v, e, sent)
 
 
 class Patient(NamedTuple):

@@ -22,7 +22,7 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
     ``matrix2`` ..., of each layer but the first, between its feedback matrix and its transposed weights; and ``loss``.
 
     Args:
-        recipe: its rule steps along a FeedbackAlignment.
+        recipe: its rule steps along a FeedbackAlignment; trained, as by ``study``, at the size of the profile.
         seeds: R runs.
         every: steps between two looks.
     """

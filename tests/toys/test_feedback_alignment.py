@@ -1,10 +1,13 @@
 """The linear network of the explorer, the order in which layers leave zero, angles along a run, and the patients."""
 
+import dataclasses
+import itertools
+
 import matplotlib
 import pytest
 import torch
 
-from labsupport import plots, runtime, train
+from labsupport import plots, profiles, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.models import MLP
 from labsupport.reference import feedback_alignment as fa
@@ -86,6 +89,13 @@ def test_the_change_of_a_course_is_the_last_look_minus_the_first():
     assert [len(ax.lines) for ax in fig.axes] == [3, 3] and fig.axes[1].get_title("left") == "two"
 
 
+def test_a_course_is_that_of_the_runs_which_a_study_trains_in_the_full_profile(full):
+    r = dataclasses.replace(recipe(), dtype="float32", epochs=1)
+    found = runs.course(r, [0, 1], every=1000)
+    last = train.steps_in_epoch(profiles.sized(r), train.load(profiles.sized(r)))
+    assert set(found["step"]) == {0, last} and last != train.steps_in_epoch(r, train.load(r))
+
+
 def test_a_cosine_with_nothing_is_zero():
     assert runs.cosines(torch.zeros(2, 3), torch.ones(2, 3)).tolist() == [0, 0]
 
@@ -95,3 +105,15 @@ def test_the_patients_logs_hold_what_their_codes_compute_and_all_learn():
     assert {name: fa.diagnose(*patient.log) for name, patient in found.items()} == toy.PATIENTS
     assert all(patient.course[-1] < 0.2 * patient.course[0] for patient in found.values())
     assert len(toy.draw_patients(found).axes[0].lines) == 4
+
+
+def test_a_small_log_holds_what_its_rule_sends_up_to_rounding():
+    seen = set()
+    for rule, pick in itertools.product(range(8), range(4)):
+        exact, rounded = (toy.two_steps(rule, [pick, 2, 1, 2, 0, 1, 2, 3], rounding) for rounding in (0.0, 1e-12))
+        seen.add(exact[0])
+        assert exact[0] == rounded[0] == fa.diagnose(*rounded[1])
+        assert exact[0] == "last_layer" or not torch.equal(torch.stack(exact[1].sent), torch.stack(rounded[1].sent))
+        torch.testing.assert_close(exact[1].sent, rounded[1].sent)
+        assert torch.equal(*exact[1].feedback) != (exact[0] == "redrawn")
+    assert seen == {*fa.WAYS, "redrawn", "unknown"}
