@@ -40,7 +40,8 @@ def recipe(base: Recipe, cell: int, levels: Mapping[str, float]) -> Recipe:
     """
     on = [trick for j, trick in enumerate(TRICKS) if cell >> j & 1]
     changes = {"norm": "batch"} if "norm" in on else {}
-    changes |= {field: levels[trick] for trick, field in (("decay", "weight_decay"), ("dropout", "dropout")) if trick in on}
+    changes |= {"weight_decay": levels["decay"]} if "decay" in on else {}
+    changes |= {"dropout": levels["dropout"]} if "dropout" in on else {}
     changes |= {"augment": (RandomCrop(int(levels["crop"])),)} if "crop" in on else {}
     changes |= {"mixup": Mixup(levels["mixup"])} if "mixup" in on else {}
     return vary(base, **changes)
@@ -53,9 +54,11 @@ def alone(base: Recipe, strengths: Mapping[str, Sequence[float]], rates: Iterabl
             for trick, tried in strengths.items() for strength, lr in itertools.product(tried, rates)]
 
 
-def factorial(base: Recipe, levels: Mapping[str, float], rates: Mapping[bool, Sequence[float]]) -> list[Arm]:
+def factorial(base: Recipe, levels: Mapping[str, float],
+              rates: Mapping[bool, Sequence[float]]) -> list[Arm]:
     """All 32 cells, each at every rate; rates[True] are those of the cells with batch norm."""
-    return [Arm(f"{name(cell)}, lr={lr:g}", vary(recipe(base, cell, levels), lr=lr), {"cell": cell, "lr": lr})
+    return [Arm(f"{name(cell)}, lr={lr:g}", vary(recipe(base, cell, levels), lr=lr),
+                {"cell": cell, "lr": lr})
             for cell in range(ALL + 1) for lr in rates[bool(cell & 1)]]
 
 
