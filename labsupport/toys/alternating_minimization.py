@@ -8,7 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from labsupport import datasets, plots, runtime, train
+from labsupport import datasets, plots, profiles, runtime, train
 from labsupport.contracts import Recipe
 from labsupport.models import MLP
 from labsupport.reference import alternating_minimization as am
@@ -34,9 +34,11 @@ class BatchRun(NamedTuple):
     """(T, L, R) mean squared residual of each hidden layer at the end of each sweep."""
     accuracy: Tensor
     """(T, R) test accuracy of the network, codes left aside, at the end of each sweep."""
+    fitted: Tensor
+    """(T, R) its accuracy on the signals that it was trained on, codes left aside too."""
 
 
-def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int = 200, sweeps: int = 40, seeds: Sequence[int] = range(10),
+def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int = 200, sweeps: int = 30, seeds: Sequence[int] = range(10),
               steps: int = 3, ridge: float = 1e-3, activation: str = "relu") -> BatchRun:
     """The batch form on MNIST-1D in float64: all codes from the top down, then all weights, with the objective after each update."""
     am.check_mu(mu)
@@ -46,7 +48,7 @@ def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int
     weights = [params[f"weight{i}"].double() for i in range(1, len(sizes))]
     biases = [params[f"bias{i}"].double() for i in range(1, len(sizes))]
     x, y = (t.expand(len(seeds), *t.shape) for t in (split.x_train.flatten(1).double(), split.y_train))
-    codes, log, residuals, accuracy = am.encode(weights, biases, x, activation), [], [], []
+    codes, log, residuals, accuracy, fitted = am.encode(weights, biases, x, activation), [], [], [], []
     for _ in range(sweeps):
         row = [am.objective(weights, biases, codes, x, y, mu, activation)]
         for i in reversed(range(len(codes))):
@@ -61,9 +63,10 @@ def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int
         log.append(torch.stack(row))
         residuals.append(torch.stack([r.square().sum(-1).mean(-1) for r in am.residuals(weights, biases, codes, x, activation)]))
         accuracy.append(_accuracy(weights, biases, split.x_test.flatten(1).double(), split.y_test, activation))
+        fitted.append(_accuracy(weights, biases, x, y, activation))
     depth = len(codes)
     names = (*(f"codes {i}" for i in range(depth, 0, -1)), *(f"weights {i}" for i in range(1, depth + 2)))
-    return BatchRun(torch.stack(log), names, torch.stack(residuals), torch.stack(accuracy))
+    return BatchRun(torch.stack(log), names, torch.stack(residuals), torch.stack(accuracy), torch.stack(fitted))
 
 
 def update_weights(weights: list[Tensor], biases: list[Tensor], codes: Sequence[Tensor], x: Tensor, y: Tensor, i: int, ridge: float,
@@ -90,10 +93,16 @@ def largest_rise(log: Tensor) -> tuple[float, int]:
 
 
 def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[int, Tensor]:
-    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most."""
-    split, net = train.load(recipe), recipe.model
-    return {step.t: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
-            for step in train.walk([recipe] * len(seeds), seeds, split) if step.t in at}
+    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most.
+
+    In the full profile a pass has more steps; each of ``at`` stands for the same share of it.
+    """
+    large = profiles.sized(recipe)
+    split, net = train.load(large), large.model
+    steps, whole = train.steps_in_epoch(recipe, train.load(recipe)), train.steps_in_epoch(large, split)
+    names = {t * whole // steps: t for t in at}
+    return {names[step.t]: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
+            for step in train.walk([large] * len(seeds), seeds, split) if step.t in names}
 
 
 WIDE = np.linspace(-2.2, 2.6, 121)
