@@ -157,6 +157,31 @@ def penalty_and_multipliers(mu: float = 0.5, sweeps: int = 30) -> dict[str, Tens
     return {name: torch.stack(values) for name, values in found.items()}
 
 
+def fading(depth: int = 8, mu: float = 1.0, size: int = 100, seeds: Sequence[int] = range(10)) -> dict[str, Tensor]:
+    """What arrives at each hidden layer, (L, R), the top one's being 1: the gradient by backpropagation, and the move of the codes.
+
+    The codes come from the forward pass and move once, from the top layer down, by one majorized step each or by thirty.
+    """
+    split = datasets.load("mnist1d", train_size=size)
+    params, _ = MLP((40, *[64] * depth, 10), initializer="kaiming_normal").init([runtime.generator(seed, "init") for seed in seeds])
+    weights, biases = ([params[f"{kind}{i}"].double() for i in range(1, depth + 2)] for kind in ("weight", "bias"))
+    x, y = (t.expand(len(seeds), *t.shape) for t in (split.x_train.flatten(1).double(), split.y_train))
+    codes = am.encode(weights, biases, x)
+    slopes = [am.output_slope(am.layer(weights[-1], biases[-1], codes[-1].relu()), y) @ weights[-1] * (codes[-1] > 0)]
+    for weight, code in zip(weights[-2:0:-1], codes[-2::-1], strict=True):
+        slopes.insert(0, slopes[0] @ weight * (code > 0))
+    found = {"gradient by backpropagation": slopes}
+    for name, steps in (("codes, one step each", 1), ("codes, thirty steps each", 30)):
+        moved = am.update_codes(weights, biases, codes, x, y, mu, steps=steps)
+        found[name] = [new - old for new, old in zip(moved, codes, strict=True)]
+    return {name: _shares(moves) for name, moves in found.items()}
+
+
+def _shares(moves: Sequence[Tensor]) -> Tensor:
+    sizes = torch.stack([move.square().sum((1, 2)).sqrt() for move in moves])
+    return (sizes / sizes[-1]).cpu()
+
+
 PATIENTS = {"A": "weights_rise", "B": "healthy", "C": "codes_lost", "D": "codes_rise"}
 """What is done wrong to each. Do not peek before you have diagnosed."""
 
