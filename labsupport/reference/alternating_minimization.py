@@ -18,7 +18,8 @@ MARGIN = 1e-6
 """How far below its threshold a unit is put that is switched off."""
 
 
-def encode(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, activation: str = "relu") -> list[Tensor]:
+def encode(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor,
+           activation: str = "relu") -> list[Tensor]:
     r"""The forward pass: codes that the layers below predict exactly.
 
     .. math:: c^l = W^l\,\rho(c^{l-1}) + b^l, \qquad \rho(c^0) := x
@@ -51,7 +52,8 @@ def residuals(weights: Sequence[Tensor], biases: Sequence[Tensor], codes: Sequen
     return [c - layer(w, b, a) for w, b, c, a in zip(weights, biases, codes, below, strict=False)]
 
 
-def objective(weights: Sequence[Tensor], biases: Sequence[Tensor], codes: Sequence[Tensor], x: Tensor, y: Tensor, mu: float | Tensor,
+def objective(weights: Sequence[Tensor], biases: Sequence[Tensor],
+              codes: Sequence[Tensor], x: Tensor, y: Tensor, mu: float | Tensor,
               activation: str = "relu") -> Tensor:
     r"""The cost of weights and codes, with a penalty in the place of the constraints.
 
@@ -73,7 +75,8 @@ def objective(weights: Sequence[Tensor], biases: Sequence[Tensor], codes: Sequen
     Source: Choromanska and others (2019), with the slide's sum over samples as a mean, and with biases.
     """
     check_mu(mu)
-    penalty = sum(r.square().sum(-1).mean(-1) for r in residuals(weights, biases, codes, x, activation))
+    left = residuals(weights, biases, codes, x, activation)
+    penalty = sum(r.square().sum(-1).mean(-1) for r in left)
     logits = layer(weights[-1], biases[-1], _rho(activation)(codes[-1]))
     chosen = logits.log_softmax(-1).gather(-1, y[..., None])[..., 0]
     return mu * penalty - chosen.mean(-1)
@@ -87,15 +90,21 @@ def norm_bound(weight: Tensor) -> Tensor:
     A power iteration would come from below, and a step that trusts it may go too far. This comes from above, and is too
     large by a factor of rank^{1/k} at most.
     """
-    gram = weight @ weight.mT if weight.shape[-2] <= weight.shape[-1] else weight.mT @ weight
-    scale = gram.diagonal(dim1=-2, dim2=-1).sum(-1).clamp_min(torch.finfo(weight.dtype).tiny)
+    wide = weight.shape[-2] <= weight.shape[-1]
+    gram = weight @ weight.mT if wide else weight.mT @ weight
+    scale = _trace(gram).clamp_min(torch.finfo(weight.dtype).tiny)
     gram = gram / scale[..., None, None]
     for _ in range(POWERS):
         gram = gram @ gram
-    return scale * gram.diagonal(dim1=-2, dim2=-1).sum(-1) ** (1 / 2**POWERS) * (1 + 1e-6)
+    return scale * _trace(gram) ** (1 / 2**POWERS) * (1 + 1e-6)
 
 
-def best_code(wanted: Tensor, predicted: Tensor, stiffness: Tensor | float, mu: Tensor | float, activation: str = "relu") -> Tensor:
+def _trace(matrix: Tensor) -> Tensor:
+    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def best_code(wanted: Tensor, predicted: Tensor, stiffness: Tensor | float,
+              mu: Tensor | float, activation: str = "relu") -> Tensor:
     r"""The code of one unit that compromises between what is wanted above and what is predicted below.
 
     .. math:: \arg\min_c\ \tfrac{K}{2}\,(\rho(c) - u)^2 + \mu\,(c - m)^2
@@ -114,23 +123,26 @@ def best_code(wanted: Tensor, predicted: Tensor, stiffness: Tensor | float, mu: 
     Returns:
         The cheaper candidate; the negative one where both cost the same.
     """
+    between = (stiffness * wanted + 2 * mu * predicted) / (stiffness + 2 * mu)
     if activation == "linear":
-        return (stiffness * wanted + 2 * mu * predicted) / (stiffness + 2 * mu)
+        return between
     if activation == "sign":
         low, high = predicted.clamp_max(-MARGIN), predicted.clamp_min(0)
     else:
-        low = predicted.clamp_max(0)
-        high = ((stiffness * wanted + 2 * mu * predicted) / (stiffness + 2 * mu)).clamp_min(0)
-    costs = [_cost(c, wanted, predicted, stiffness, mu, activation) for c in (low, high)]
-    return torch.where(costs[1] < costs[0], high, low)
+        low, high = predicted.clamp_max(0), between.clamp_min(0)
+    settings = wanted, predicted, stiffness, mu, activation
+    return torch.where(_cost(high, *settings) < _cost(low, *settings), high, low)
 
 
-def _cost(c: Tensor, wanted: Tensor, predicted: Tensor, stiffness: Tensor | float, mu: Tensor | float, activation: str) -> Tensor:
+def _cost(c: Tensor, wanted: Tensor, predicted: Tensor, stiffness: Tensor | float,
+          mu: Tensor | float, activation: str) -> Tensor:
+    """What ``best_code`` minimizes, at c."""
     return stiffness / 2 * (_rho(activation)(c) - wanted).square() + mu * (c - predicted).square()
 
 
-def update_code(code: Tensor, predicted: Tensor, above: tuple[Tensor, Tensor], target: Tensor, mu: Tensor | float, *,
-                last: bool, activation: str = "relu", steps: int = 1, bound: Tensor | None = None) -> Tensor:
+def update_code(code: Tensor, predicted: Tensor, above: tuple[Tensor, Tensor],
+                target: Tensor, mu: Tensor | float, *, last: bool,
+                activation: str = "relu", steps: int = 1) -> Tensor:
     r"""Move one layer's codes so that the objective does not rise, by ``steps`` majorized steps.
 
     As a function of the activations a, what the layer above charges is convex, with a curvature of at most K. So it lies
@@ -151,24 +163,23 @@ def update_code(code: Tensor, predicted: Tensor, above: tuple[Tensor, Tensor], t
         last: whether the layer above gives the logits.
         activation: relu | linear | sign.
         steps: how often.
-        bound: of the weight's squared norm, if it is known.
 
     Returns:
         New codes (..., B, H).
     """
     weight, bias = above
     mu = mu[..., None, None] if isinstance(mu, Tensor) and mu.dim() else mu
-    stiffness = (norm_bound(weight) if bound is None else bound)[..., None, None] * (0.5 if last else 2 * mu)
+    stiffness = norm_bound(weight)[..., None, None] * (0.5 if last else 2 * mu)
     stiffness = stiffness.clamp_min(torch.finfo(code.dtype).tiny)
     for _ in range(steps):
         a = _rho(activation)(code)
         out = layer(weight, bias, a)
         slope = output_slope(out, target) if last else 2 * mu * (out - target)
-        wanted = a - slope @ weight / stiffness
-        new = best_code(wanted, predicted, stiffness, mu, activation)
-        if activation == "sign":  # a code within the margin may be cheaper than any that is put beyond it
-            cheaper = _cost(new, wanted, predicted, stiffness, mu, activation) < _cost(code, wanted, predicted, stiffness, mu, activation)
-            new = torch.where(cheaper, new, code)
+        settings = a - slope @ weight / stiffness, predicted, stiffness, mu, activation
+        new = best_code(*settings)
+        if activation == "sign":  # a code within the margin may be cheaper
+            better = _cost(new, *settings) < _cost(code, *settings)
+            new = torch.where(better, new, code)
         code = new
     return code
 
@@ -179,10 +190,10 @@ def output_slope(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def update_codes(weights: Sequence[Tensor], biases: Sequence[Tensor], codes: Sequence[Tensor], x: Tensor, y: Tensor, mu: Tensor | float,
-                 activation: str = "relu", steps: int = 1, bounds: Sequence[Tensor] | None = None) -> list[Tensor]:
+                 activation: str = "relu", steps: int = 1) -> list[Tensor]:
     """All codes once, from the last hidden layer down to the first; each sees the new code above and the old one below.
 
-    Args: as in ``objective`` and ``update_code``; ``bounds`` are those of the weights from the second layer on.
+    Args: as in ``objective`` and ``update_code``.
     """
     codes = list(codes)
     if not steps:
@@ -191,7 +202,7 @@ def update_codes(weights: Sequence[Tensor], biases: Sequence[Tensor], codes: Seq
         last = i == len(codes) - 1
         predicted = layer(weights[i], biases[i], _rho(activation)(codes[i - 1]) if i else x)
         codes[i] = update_code(codes[i], predicted, (weights[i + 1], biases[i + 1]), y if last else codes[i + 1], mu, last=last,
-                               activation=activation, steps=steps, bound=bounds[i] if bounds else None)
+                               activation=activation, steps=steps)
     return codes
 
 
@@ -207,10 +218,12 @@ def moments(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 def remember(old: Tensor, new: Tensor, share: Tensor | float) -> Tensor:
     r"""A moment's memory: :math:`A_t = (1-s)\,A_{t-1} + s\,A`, with s the ``share`` of the new batch, a number or (...,)."""
-    return old.lerp(new, share[..., None, None] if isinstance(share, Tensor) else share)
+    share = share[..., None, None] if isinstance(share, Tensor) else share
+    return old.lerp(new, share)
 
 
-def ridge_weights(A: Tensor, B: Tensor, old: Tensor, ridge: Tensor | float) -> Tensor:
+def ridge_weights(A: Tensor, B: Tensor, old: Tensor,
+                  ridge: Tensor | float) -> Tensor:
     r"""The weights that fit the codes best and stay near the old ones.
 
     .. math:: \arg\min_W\ \operatorname{mean}\lVert c - W a\rVert^2 + \lambda \lVert W - W_{\text{old}}\rVert^2
@@ -229,12 +242,14 @@ def ridge_weights(A: Tensor, B: Tensor, old: Tensor, ridge: Tensor | float) -> T
     """
     check_positive("ridge", ridge)
     if A.shape[-2:] != (old.shape[-1],) * 2 or B.shape[-2:] != old.shape[-2:]:
-        raise ValueError(f"A is {tuple(A.shape)} and B {tuple(B.shape)}; weights {tuple(old.shape)} ask for "
-                         f"{(old.shape[-1],) * 2} and {tuple(old.shape[-2:])}")
+        square, shape = (old.shape[-1],) * 2, tuple(old.shape[-2:])
+        raise ValueError(f"A is {tuple(A.shape)} and B {tuple(B.shape)}; "
+                         f"weights {tuple(old.shape)} ask for {square} and {shape}")
     return _solve(A, B - old @ A, ridge) + old
 
 
-def output_weights(A: Tensor, slope: Tensor, old: Tensor, ridge: Tensor | float) -> Tensor:
+def output_weights(A: Tensor, slope: Tensor, old: Tensor,
+                   ridge: Tensor | float) -> Tensor:
     r"""One step of multinomial regression that does not raise its loss.
 
     The cross-entropy's second derivative in the weights is at most :math:`\tfrac12 I \otimes A`. The parabola with that

@@ -6,7 +6,8 @@ from torch import Tensor
 from labsupport.reference.alternating_minimization import check_mu
 
 
-def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> tuple[Tensor, Tensor, Tensor]:
+def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor,
+          mu: float) -> tuple[Tensor, Tensor, Tensor]:
     r"""Codes, then both weights, each by its exact minimum, of :math:`\operatorname{mean}\,[(y - v c)^2 + \mu (c - w x)^2]`.
 
     .. math::
@@ -38,7 +39,8 @@ def small_objective(x: Tensor, y: Tensor, c: Tensor, w: Tensor, v: Tensor, mu: f
     return ((y - v * c).square() + mu * (c - w * x).square()).mean()
 
 
-def multiplier_sweep(x: Tensor, y: Tensor, u: Tensor, w: Tensor, v: Tensor, mu: float) -> tuple[Tensor, Tensor, Tensor]:
+def multiplier_sweep(x: Tensor, y: Tensor, u: Tensor, w: Tensor, v: Tensor,
+                     mu: float) -> tuple[Tensor, Tensor, Tensor]:
     r"""One sweep of ADMM for w and the codes; v stays. With u the multipliers over 2 mu,
 
     .. math:: c = \frac{v\,y + \mu\,(w\,x - u)}{v^2 + \mu}, \qquad w = \frac{\sum x\,(c + u)}{\sum x^2}, \qquad u \leftarrow u + c - w x .

@@ -107,17 +107,19 @@ class AlternatingMinimization:
         return {"A": [flat.new_zeros(len(flat), i + 1, i + 1) for i in net.sizes[:-1]],
                 "B": [flat.new_zeros(len(flat), o, i + 1) for i, o in zip(net.sizes[:-2], net.sizes[1:-1], strict=True)]}
 
-    def step(self, net: Net, params: Stack, buffers: dict[str, Tensor], state: dict[str, list[Tensor]], batch: Batch):
+    def step(self, net: Net, params: Stack, buffers: dict[str, Tensor],
+             state: dict[str, list[Tensor]], batch: Batch):
         """One batch of every run; parameters and moments are updated in place."""
         solved = _solve_codes(self, net, params, batch)
         share = _share(self.memory, batch.t, params.flat)
         for i, a in enumerate(solved.activations):
-            a, weight, bias = am.with_one(a), params[f"weight{i + 1}"], params[f"bias{i + 1}"]
+            weight, bias = params[f"weight{i + 1}"], params[f"bias{i + 1}"]
             old = torch.cat([weight, bias[..., None]], -1)
             last = i == len(solved.codes)
-            A, B = am.moments(a, solved.slope if last else solved.codes[i])
+            A, B = am.moments(am.with_one(a), solved.slope if last else solved.codes[i])
             A = state["A"][i].copy_(am.remember(state["A"][i], A, share))
-            ridge = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12) * _in_type_of(self.ridge, A)
+            size = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
+            ridge = size * _in_type_of(self.ridge, A)
             if last:
                 new = am.output_weights(A, B, old, ridge)
             else:

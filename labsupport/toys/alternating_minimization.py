@@ -30,9 +30,11 @@ class BatchRun(NamedTuple):
     """(T, 1 + updates, R) the objective at the start of each sweep and after its updates: codes from the top, weights from below."""
     accuracy: Tensor
     """(T, R) test accuracy of the network, codes left aside, at the end of each sweep."""
+    fitted: Tensor
+    """(T, R) its accuracy on the signals that it was trained on, codes left aside too."""
 
 
-def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int = 200, sweeps: int = 40, seeds: Sequence[int] = range(10),
+def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int = 200, sweeps: int = 30, seeds: Sequence[int] = range(10),
               steps: int = 3, ridge: float = 1e-3, activation: str = "relu") -> BatchRun:
     """The batch form on MNIST-1D in float64: all codes from the top down, then all weights, with the objective after each update."""
     am.check_mu(mu)
@@ -42,7 +44,7 @@ def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int
     weights = [params[f"weight{i}"].double() for i in range(1, len(sizes))]
     biases = [params[f"bias{i}"].double() for i in range(1, len(sizes))]
     x, y = (t.expand(len(seeds), *t.shape) for t in (split.x_train.flatten(1).double(), split.y_train))
-    codes, log, accuracy = am.encode(weights, biases, x, activation), [], []
+    codes, log, accuracy, fitted = am.encode(weights, biases, x, activation), [], [], []
     for _ in range(sweeps):
         row = [am.objective(weights, biases, codes, x, y, mu, activation)]
         for i in reversed(range(len(codes))):
@@ -56,7 +58,8 @@ def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int
             row.append(am.objective(weights, biases, codes, x, y, mu, activation))
         log.append(torch.stack(row))
         accuracy.append(_accuracy(weights, biases, split.x_test.flatten(1).double(), split.y_test, activation))
-    return BatchRun(torch.stack(log), torch.stack(accuracy))
+        fitted.append(_accuracy(weights, biases, x, y, activation))
+    return BatchRun(torch.stack(log), torch.stack(accuracy), torch.stack(fitted))
 
 
 def update_weights(weights: list[Tensor], biases: list[Tensor], codes: Sequence[Tensor], x: Tensor, y: Tensor, i: int, ridge: float,
@@ -84,13 +87,16 @@ def largest_rise(log: Tensor) -> tuple[float, int]:
 
 @runtime.one_thread()
 def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[int, Tensor]:
-    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most; in full, after the same shares of it."""
-    sized = profiles.sized(recipe)
-    split, net = train.load(sized), sized.model
-    pace = train.steps_in_epoch(sized, split) / train.steps_in_epoch(recipe, train.load(recipe))
+    """Test accuracy (R,) after these steps of the first pass, each sample seen once at most.
+
+    In the full profile a pass has more steps; each of ``at`` stands for the same share of it.
+    """
+    large = profiles.sized(recipe)
+    split, net = train.load(large), large.model
+    pace = train.steps_in_epoch(large, split) / train.steps_in_epoch(recipe, train.load(recipe))
     steps = {t: max(1, round(t * pace)) for t in at}
     seen = {step.t: train.evaluate(net, step.params, step.buffers, split.x_test, split.y_test)[1].double().cpu()
-            for step in train.walk([sized] * len(seeds), seeds, split) if step.t in steps.values()}
+            for step in train.walk([large] * len(seeds), seeds, split) if step.t in steps.values()}
     return {t: seen[step] for t, step in steps.items()}
 
 
@@ -144,6 +150,31 @@ def penalty_and_multipliers(mu: float = 0.5, sweeps: int = 30) -> dict[str, Tens
         c, w, u = small.multiplier_sweep(x, y, u, w, v, mu)
         found["multipliers"].append((c - w * x).abs().max())
     return {name: torch.stack(values) for name, values in found.items()}
+
+
+def fading(depth: int = 8, mu: float = 1.0, size: int = 100, seeds: Sequence[int] = range(10)) -> dict[str, Tensor]:
+    """What arrives at each hidden layer, (L, R), the top one's being 1: the gradient by backpropagation, and the move of the codes.
+
+    The codes come from the forward pass and move once, from the top layer down, by one majorized step each or by thirty.
+    """
+    split = datasets.load("mnist1d", train_size=size)
+    params, _ = MLP((40, *[64] * depth, 10), initializer="kaiming_normal").init([runtime.generator(seed, "init") for seed in seeds])
+    weights, biases = ([params[f"{kind}{i}"].double() for i in range(1, depth + 2)] for kind in ("weight", "bias"))
+    x, y = (t.expand(len(seeds), *t.shape) for t in (split.x_train.flatten(1).double(), split.y_train))
+    codes = am.encode(weights, biases, x)
+    slopes = [am.output_slope(am.layer(weights[-1], biases[-1], codes[-1].relu()), y) @ weights[-1] * (codes[-1] > 0)]
+    for weight, code in zip(weights[-2:0:-1], codes[-2::-1], strict=True):
+        slopes.insert(0, slopes[0] @ weight * (code > 0))
+    found = {"gradient by backpropagation": slopes}
+    for name, steps in (("codes, one step each", 1), ("codes, thirty steps each", 30)):
+        moved = am.update_codes(weights, biases, codes, x, y, mu, steps=steps)
+        found[name] = [new - old for new, old in zip(moved, codes, strict=True)]
+    return {name: _shares(moves) for name, moves in found.items()}
+
+
+def _shares(moves: Sequence[Tensor]) -> Tensor:
+    sizes = torch.stack([move.square().sum((1, 2)).sqrt() for move in moves])
+    return (sizes / sizes[-1]).cpu()
 
 
 PATIENTS = {"A": "weights_rise", "B": "healthy", "C": "codes_lost", "D": "codes_rise"}
