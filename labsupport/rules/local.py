@@ -213,9 +213,9 @@ class Decoupled:
             found = found if i == 1 else kept[i].exchange(found, drawn[i - 1])
             if found is None:
                 break
-            h = net.rise(params, i, found.x)
             loss = module_gradients(net, i, params, found, out)
-            found = found._replace(x=h)
+            if i < net.modules:
+                found = found._replace(x=net.rise(params, i, found.x))
         return loss
 
 
@@ -229,6 +229,8 @@ class Ring:
 
     def exchange(self, new: Batch, u: Tensor | None) -> Batch | None:
         """Put a batch in and take one out: the oldest if the ring is full, or the one that u (R,) in [0, 1) points at."""
+        if self.size == 1:
+            return new
         parts = {name: getattr(new, name) for name in ("x", "y", "targets") if getattr(new, name) is not None}
         for name, value in parts.items():
             held = self.held.setdefault(name, value.new_empty(self.size, *value.shape))
