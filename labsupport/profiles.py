@@ -9,8 +9,9 @@ import dataclasses
 from typing import NamedTuple
 
 from labsupport import datasets, runtime
-from labsupport.contracts import Recipe
-from labsupport.models import CNN, MLP
+from labsupport.contracts import Recipe, Rule
+from labsupport.models import CNN, MLP, LocalMLP
+from labsupport.rules import Greedy
 
 WORDS = {"quick": "quick profile",
          "full": "full profile: studies of MNIST-1D and small MNIST at the size of the papers (labsupport/profiles.py), "
@@ -25,17 +26,18 @@ class Size(NamedTuple):
     wider: int
 
 
-FULL: dict[type, Size] = {MLP: Size("mnist", 8), CNN: Size("cifar10", 4)}
+FULL: dict[type, Size] = {MLP: Size("mnist", 8), LocalMLP: Size("mnist", 8), CNN: Size("cifar10", 4)}
 SMALL = ("mnist1d", "mnist5k")
 
 
 def sized(recipe: Recipe) -> Recipe:
     """The recipe as it is trained in this profile: itself in the quick one, larger in the full one.
 
-    - An MLP on MNIST-1D or on the small MNIST learns MNIST, with hidden layers 8 times as wide;
+    - An MLP on MNIST-1D or on the small MNIST learns MNIST, with hidden layers 8 times as wide, and so does one with heads;
     - a convolutional network on either learns CIFAR-10, with 4 times the channels;
     - ``train_size`` and ``valid_size`` stay the same shares of the training pool;
-    - epochs, batches, the rule, transforms and mixup stay: an epoch has more steps.
+    - epochs, batches, the rule, transforms and mixup stay: an epoch has more steps. What greedy learning counts in steps, its
+      stages, stays the same number of epochs.
 
     Recipes on other data (the tables), in float64 (an identity is checked), of other networks (``Vmapped``), and with columns
     standardized one by one (a pixel that is black in every digit has no deviation) stay as they are. What is sized once is
@@ -47,9 +49,10 @@ def sized(recipe: Recipe) -> Recipe:
         return recipe
     small, large = datasets.load(recipe.data), datasets.load(size.data)
     share = len(large.y_train), len(small.y_train)
-    return dataclasses.replace(recipe, data=size.data, model=_wider(recipe.model, size.wider, tuple(large.x_train.shape[1:])),
-                               train_size=recipe.train_size and max(_part(recipe.train_size, *share), large.classes),
-                               valid_size=_part(recipe.valid_size, *share))
+    found = dataclasses.replace(recipe, data=size.data, model=_wider(recipe.model, size.wider, tuple(large.x_train.shape[1:])),
+                                train_size=recipe.train_size and max(_part(recipe.train_size, *share), large.classes),
+                                valid_size=_part(recipe.valid_size, *share))
+    return dataclasses.replace(found, rule=_staged(recipe.rule, _steps(found, len(large.y_train)), _steps(recipe, len(small.y_train))))
 
 
 def _part(count: int, of: int, instead_of: int) -> int:
@@ -57,10 +60,24 @@ def _part(count: int, of: int, instead_of: int) -> int:
     return count * of // instead_of
 
 
-def _wider(model: MLP | CNN, times: int, shape: tuple[int, ...]) -> MLP | CNN:
+def _steps(recipe: Recipe, pool: int) -> int:
+    """In an epoch, as ``train.steps_in_epoch`` has them once the data are loaded."""
+    return max(1, (recipe.train_size or pool - recipe.valid_size) // recipe.batch_size)
+
+
+def _staged(rule: Rule, steps: int, instead_of: int) -> Rule:
+    """The rule with its stages as many epochs long when an epoch has so many steps instead of others."""
+    source = getattr(rule, "gradient", None)
+    if not isinstance(source, Greedy):
+        return rule
+    return dataclasses.replace(rule, gradient=dataclasses.replace(source, stage=max(1, _part(source.stage, steps, instead_of))))
+
+
+def _wider(model: MLP | LocalMLP | CNN, times: int, shape: tuple[int, ...]) -> MLP | LocalMLP | CNN:
     """The network for inputs of this shape, its hidden layers so many times as wide."""
     if isinstance(model, CNN):
         return dataclasses.replace(model, shape=shape, channels=tuple(times * c for c in model.channels))
     inputs, *hidden, classes = model.sizes
     pixels = shape[0] * shape[1] * shape[2]
-    return dataclasses.replace(model, sizes=(pixels, *(times * h for h in hidden), classes))
+    heads = {"width": times * model.width} if isinstance(model, LocalMLP) else {}
+    return dataclasses.replace(model, sizes=(pixels, *(times * h for h in hidden), classes), **heads)

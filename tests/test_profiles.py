@@ -10,14 +10,15 @@ from torch import nn
 from labsupport import claims, compare, datasets, landscape, rules, runtime, study, train, trajectories
 from labsupport.augment import Cutout, Mixup, RandomCrop, RandomFlip, RandomRotation
 from labsupport.contracts import Arm, Interval, Recipe
-from labsupport.models import CNN, MLP, Vmapped
+from labsupport.models import CNN, MLP, LocalMLP, Vmapped
 from labsupport.profiles import sized
-from labsupport.rules import SGD, Adam, FeedbackAlignment
+from labsupport.rules import SGD, Adam, Backprop, Decoupled, FeedbackAlignment, Greedy, LocalErrors
 from labsupport.toys import alternating_minimization, feedback_runs, mixup_faults, norm_runs
 from tests import small as files
 
 DENSE = Recipe(MLP((40, 8, 6, 10)), SGD(lr=0.1), train_size=1000, valid_size=500, epochs=2, batch_size=20)
 IMAGES = Recipe(CNN(shape=(1, 28, 28), channels=(4, 6)), SGD(lr=0.1), data="mnist5k", train_size=1000, epochs=2, batch_size=20)
+HEADS = dataclasses.replace(DENSE, model=LocalMLP((40, 8, 6, 10), heads=2, width=5), rule=SGD(lr=0.1, gradient=Greedy(75)))
 UNTOUCHED = {"wine": Recipe(MLP((13, 8, 3)), SGD(), data="wine"), "cancer": Recipe(MLP((30, 2)), SGD(), data="cancer"),
              "an identity": dataclasses.replace(DENSE, dtype="float64"),
              "any module": Recipe(Vmapped(lambda: nn.Linear(40, 10)), SGD()),
@@ -45,7 +46,7 @@ def spy(layers, seen):
 
 # -- what a recipe becomes ---------------------------------------------------------------------------
 
-@pytest.mark.parametrize("recipe", [DENSE, IMAGES, *UNTOUCHED.values()])
+@pytest.mark.parametrize("recipe", [DENSE, HEADS, IMAGES, *UNTOUCHED.values()])
 def test_in_the_quick_profile_a_recipe_stays_itself(small, recipe):
     assert sized(recipe) is recipe
 
@@ -54,6 +55,18 @@ def test_in_the_quick_profile_a_recipe_stays_itself(small, recipe):
 def test_a_fully_connected_network_learns_mnist_eight_times_as_wide(full, data):
     given = dataclasses.replace(DENSE, data=data)
     assert sized(given) == dataclasses.replace(given, data="mnist", model=MLP((784, 64, 48, 10)), train_size=100, valid_size=50)
+
+
+def test_a_network_with_heads_learns_mnist_too_and_its_heads_are_eight_times_as_wide(full):
+    assert sized(HEADS).data == "mnist" and sized(HEADS).model == LocalMLP((784, 64, 48, 10), heads=2, width=40)
+
+
+@pytest.mark.parametrize("train, valid, before, after", [(1000, 500, 50, 5), (None, 0, 200, 20), (None, 2000, 100, 10)])
+def test_a_stage_of_greedy_learning_stays_as_many_epochs_long(full, train, valid, before, after):
+    found = sized(dataclasses.replace(HEADS, train_size=train, valid_size=valid))
+    split = datasets.load("mnist", train_size=found.train_size, valid_size=found.valid_size)
+    assert len(split.y_train) // found.batch_size == after
+    assert found.rule == SGD(lr=0.1, gradient=Greedy(75 * after // before))
 
 
 def test_a_network_without_a_hidden_layer_has_none_in_full(full):
@@ -80,7 +93,7 @@ def test_what_has_no_larger_self_stays_as_it_is(full, recipe):
     assert sized(recipe) is recipe
 
 
-@pytest.mark.parametrize("recipe", [DENSE, IMAGES, *UNTOUCHED.values()])
+@pytest.mark.parametrize("recipe", [DENSE, HEADS, IMAGES, *UNTOUCHED.values()])
 def test_what_is_sized_is_not_sized_again(full, recipe):
     assert sized(sized(recipe)) == sized(recipe)
 
@@ -123,6 +136,15 @@ def test_every_kind_of_layer_trains_with_products_in_bfloat16_and_weights_in_flo
     assert mixed == {torch.bfloat16} and finite(trained)
     assert {tensor.dtype for tensor in (*trained.params.values(), *trained.buffers.values())} == {torch.float32}
     assert {values.dtype for _, _, values in trained.metrics} == {torch.float64}
+
+
+@pytest.mark.parametrize("source", [Greedy(2), Decoupled(2), LocalErrors("predsim"), Backprop()], ids=lambda source: type(source).__name__)
+def test_local_learning_trains_at_full_size_and_with_products_in_bfloat16(mixed, monkeypatch, source):
+    recipe = dataclasses.replace(HEADS, rule=SGD(lr=0.1, gradient=source))
+    for bfloat16 in (False, True):
+        monkeypatch.setattr(runtime, "mixed", lambda: bfloat16)  # noqa: B023
+        trained = run(recipe)
+        assert finite(trained) and {p.dtype for p in trained.params.values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("base", [DENSE, IMAGES], ids=["mnist", "cifar10"])

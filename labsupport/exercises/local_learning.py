@@ -31,8 +31,8 @@ def _survivor_inputs(draw):
 @st.composite
 def _similarity_inputs(draw):
     """No row is so flat that its direction is a matter of rounding."""
-    batch, units, dtype = one_of(draw, 2, 1), 2, one_of(draw, *DTYPES)
-    units = one_of(draw, 2, 3, 4) if batch == 1 else units
+    batch, dtype = one_of(draw, 2, 1), one_of(draw, *DTYPES)
+    units = one_of(draw, 2, 3, 4) if batch == 1 else 2
     h = tensor(draw, (batch, units), dtype, (1.0, 0.0, 2.0, -1.0, 0.5, -3.0))
     assume((h.std(-1) > 0.1).all())
     classes = one_of(draw, 2, 3, 4)
@@ -54,20 +54,7 @@ def _step_inputs(draw):
     return given | {"lr": one_of(draw, 1.0, 0.5, 0.25)}
 
 
-# -- neuron ----------------------------------------------------------------------------------------
-
-
 neuron = reference.quadratic
-
-
-def constant_forgotten(c, a, b):
-    """You left out the constant. The first coefficient stands alone, times 1."""
-    return neuron([0.0, *c[1:]], a, b)
-
-
-def product_forgotten(c, a, b):
-    """You left out the product ab. Without it the neuron cannot see what two inputs do together."""
-    return neuron([*c[:3], 0.0, *c[4:]], a, b)
 
 
 def squares_forgotten(c, a, b):
@@ -85,9 +72,9 @@ def inputs_swapped(c, a, b):
     return neuron(c, b, a)
 
 
-def squashed(c, a, b):
-    """You put a ReLU behind the polynomial. The neurons of 1965 have none: the polynomial is the nonlinearity."""
-    return neuron(c, a, b).relu()
+def coefficients_squared(c, a, b):
+    """You squared the coefficient with its input. Only a and b are squared: c₄a², not (c₄a)²."""
+    return neuron([*c[:4], c[4] ** 2, c[5] ** 2], a, b)
 
 
 def neuron_by_horner(c, a, b):
@@ -95,17 +82,15 @@ def neuron_by_horner(c, a, b):
     return c[0] + a * (c[1] + c[4] * a) + b * (c[2] + c[3] * a + c[5] * b)
 
 
-# -- survivors -------------------------------------------------------------------------------------
-
-
 def chosen_by_fit(fitted, chosen, *, width, below):
     """You let those survive that fit best. What was fitted cannot judge itself: take the error on the other part."""
     return reference.survivors(chosen, fitted, width=width, below=below)
 
 
-def chosen_by_both(fitted, chosen, *, width, below):
-    """You added the two errors. The error of the fit is too good by what was learned by heart; leave it out."""
-    return reference.survivors(fitted, fitted + chosen, width=width, below=below)
+def compared_by_fit(fitted, chosen, *, width, below):
+    """You compared the error of the fit with the layer below. `below` is a selection error: compare it with one."""
+    best = reference.select(chosen, width)
+    return best, bool(fitted[best[0]] < below)
 
 
 def worst_kept(fitted, chosen, *, width, below):
@@ -129,19 +114,16 @@ def never_stopped(fitted, chosen, *, width, below):
     return reference.select(chosen, width), True
 
 
-def mean_compared(fitted, chosen, *, width, below):
-    """You compared the mean of the survivors with the layer below. The network's output is the best neuron: compare that."""
+def worst_compared(fitted, chosen, *, width, below):
+    """You asked that all survivors be better than the layer below. The output is the best neuron: that one is enough."""
     best = reference.select(chosen, width)
-    return best, bool(chosen[best].mean() < below)
+    return best, bool(chosen[best[-1]] < below)
 
 
 def survivors_by_argsort(fitted, chosen, *, width, below):
     """Python's own sort, which is stable."""
     ranked = sorted(range(len(chosen)), key=lambda i: float(chosen[i]))[:width]
     return torch.tensor(ranked), float(chosen[ranked[0]]) < below
-
-
-# -- similarity_loss -------------------------------------------------------------------------------
 
 
 def _unit(h):
@@ -171,8 +153,8 @@ def labels_not_centred(h, y, classes):
 
 
 def not_normalized(h, y, classes):
-    """You compared products, not cosines. Divide each row by its length, so that scale does not matter."""
-    return _distance(_centred(h), _unit(_centred(_one_hot(h, y, classes))))
+    """You compared products, not cosines. Divide each row, of h and of the labels, by its length: scale must not matter."""
+    return _distance(_centred(h), _centred(_one_hot(h, y, classes)))
 
 
 def summed(h, y, classes):
@@ -192,6 +174,11 @@ def centred_over_batch(h, y, classes):
     return _distance(centred / norm.masked_fill(norm == 0, 1.0), _unit(_centred(_one_hot(h, y, classes))))
 
 
+def opposites_wanted(h, y, classes):
+    """You wanted -1 between two classes. No more than two directions can be opposite: send the labels through S, it gives -1/(K-1)."""
+    return (reference.similarity(h) - (2.0 * (y[:, None] == y) - 1).to(h.dtype)).square().mean()
+
+
 def similarity_by_product(h, y, classes):
     """The similarities of the labels in closed form."""
     same = (y[:, None] == y).to(h.dtype)
@@ -200,15 +187,13 @@ def similarity_by_product(h, y, classes):
     return (rows @ rows.T - wanted).pow(2).sum() / len(h)**2
 
 
-# -- two_modules -----------------------------------------------------------------------------------
-
-
-def _by_autograd(w1, v1, w2, v2, x, y, lr, *, total=lambda a, b: a + b, below=torch.Tensor.detach, read=lambda h: h):
+def _by_autograd(w1, v1, w2, v2, x, y, lr, *, total=lambda a, b: a + b, below=torch.Tensor.detach, read=lambda h: h, said=lambda z: z,
+                 relu=torch.relu):
     ws = [w.detach().clone().requires_grad_() for w in (w1, v1, w2, v2)]
     with torch.enable_grad():
-        h1 = (x @ ws[0].T).relu()
-        h2 = (below(h1) @ ws[2].T).relu()
-        loss = total(F.cross_entropy(read(h1) @ ws[1].T, y), F.cross_entropy(read(h2) @ ws[3].T, y))
+        h1 = relu(x @ ws[0].T)
+        h2 = relu(below(h1) @ ws[2].T)
+        loss = total(F.cross_entropy(said(read(h1) @ ws[1].T), y), F.cross_entropy(said(read(h2) @ ws[3].T), y))
         grads = torch.autograd.grad(loss, ws, allow_unused=True)
     return tuple((w if g is None else w - lr * g).detach() for w, g in zip(ws, grads, strict=True))
 
@@ -246,9 +231,19 @@ def losses_averaged(w1, v1, w2, v2, x, y, *, lr):
     return _by_autograd(w1, v1, w2, v2, x, y, lr, total=lambda a, b: (a + b) / 2)
 
 
-def uphill(w1, v1, w2, v2, x, y, *, lr):
-    """You added the gradient. A step goes downhill: subtract it."""
-    return _by_autograd(w1, v1, w2, v2, x, y, -lr)
+def summed_over_batch(w1, v1, w2, v2, x, y, *, lr):
+    """You summed over the batch. Each loss is the mean cross-entropy: divide its slope by the number of samples."""
+    return _by_autograd(w1, v1, w2, v2, x, y, lr * len(x))
+
+
+def softmax_twice(w1, v1, w2, v2, x, y, *, lr):
+    """You took the softmax before F.cross_entropy, which takes it once more. Give it the logits as the heads put them out."""
+    return _by_autograd(w1, v1, w2, v2, x, y, lr, said=lambda z: z.softmax(-1))
+
+
+def slope_of_relu_forgotten(w1, v1, w2, v2, x, y, *, lr):
+    """You let a gradient through units that are off. Where a ReLU puts out 0 its slope is 0: multiply by (h > 0)."""
+    return _by_autograd(w1, v1, w2, v2, x, y, lr, relu=lambda z: z + (z.relu() - z).detach())
 
 
 def two_modules_by_autograd(w1, v1, w2, v2, x, y, *, lr):
@@ -256,17 +251,16 @@ def two_modules_by_autograd(w1, v1, w2, v2, x, y, *, lr):
     return _by_autograd(w1, v1, w2, v2, x, y, lr)
 
 
-# -- diagnose --------------------------------------------------------------------------------------
-
-
 @st.composite
 def _logs(draw):
+    """Faults come with smaller ones beside them, so that the order of the questions matters."""
     kind = one_of(draw, "decoupled", "leaking", "blocked", "end_to_end", "heads_frozen", "stale")
     seen = log(kind, modules=2, units=one_of(draw, 3, 4, 5))
-    factor = one_of(draw, 1.0, 0.5, 2.0, 0.125)
-    reach, heads = factor * seen.reach.round(decimals=2), seen.heads.round(decimals=2)
-    assume(reference.diagnose(reach, heads, seen.ages) == kind)
-    return {"reach": reach, "heads": heads, "ages": seen.ages.clone()}
+    reach, heads = one_of(draw, 1.0, 0.5, 2.0, 0.125) * seen.reach.round(decimals=2), seen.heads.round(decimals=2)
+    frozen, late = (kind not in healthy and one_of(draw, False, True) for healthy in (("decoupled", "stale"), ("decoupled",)))
+    given = {"reach": reach, "heads": 0 * heads if frozen else heads, "ages": log("stale", modules=2).ages if late else seen.ages.clone()}
+    assume(reference.diagnose(**given) == kind)
+    return given
 
 
 def rows_taken_for_columns(reach, heads, ages):
@@ -286,12 +280,6 @@ def end_to_end_called_a_leak(reach, heads, ages):
     return "leaking" if found == "end_to_end" else found
 
 
-def blocked_called_frozen(reach, heads, ages):
-    """You said that the heads are frozen where no layer is reached. Look at how far the heads moved: they learn."""
-    found = reference.diagnose(reach, heads, ages)
-    return "heads_frozen" if found == "blocked" else found
-
-
 def heads_passed_over(reach, heads, ages):
     """You did not look at the heads. A head that does not move leaves its layer to learn for a random read-out."""
     found = reference.diagnose(reach, heads, ages)
@@ -301,6 +289,18 @@ def heads_passed_over(reach, heads, ages):
 def ages_passed_over(reach, heads, ages):
     """You did not look at the ages. A module that trains on what was made some steps ago is stale."""
     return reference.diagnose(reach, heads, torch.zeros_like(ages))
+
+
+def lateness_asked_first(reach, heads, ages):
+    """You asked whether a module is late before you asked whether the heads move. Ask for the larger fault first."""
+    found = reference.diagnose(reach, heads, ages)
+    return "stale" if found == "heads_frozen" and ages.any() else found
+
+
+def diagonal_called_a_leak(reach, heads, ages):
+    """You counted the diagonal as a leak. There a loss reaches its own layer, as it should; the leak is above the diagonal."""
+    found = reference.diagnose(reach, heads, ages)
+    return "leaking" if found in ("heads_frozen", "stale", "decoupled") else found
 
 
 def diagnose_by_counts(reach, heads, ages):
@@ -319,29 +319,31 @@ EXERCISES = (
     Exercise(
         id="local_learning.quadratic", title="A neuron of 1965", points=1, section="Idea",
         reference=reference.quadratic, inputs=_neuron_inputs(), returns=(),
-        misconceptions=known("Idea", constant_forgotten, product_forgotten, squares_forgotten, product_last, inputs_swapped, squashed),
+        misconceptions=known("Idea", squares_forgotten, product_last, inputs_swapped, coefficients_squared),
         alternatives=(neuron_by_horner,)),
     Exercise(
         id="local_learning.survivors", title="Who survives, and when to stop", points=2, section="Idea",
         reference=reference.survivors, inputs=_survivor_inputs(), returns=("numbers", "kept"),
-        misconceptions=known("Idea", chosen_by_fit, chosen_by_both, worst_kept, in_order_of_number, equal_is_better,
-                             never_stopped, mean_compared),
+        misconceptions=known("Idea", chosen_by_fit, compared_by_fit, worst_kept, in_order_of_number, equal_is_better,
+                             never_stopped, worst_compared),
         alternatives=(survivors_by_argsort,)),
     Exercise(
         id="local_learning.similarity_loss", title="Similarity matching", points=2, section="Idea",
         reference=reference.similarity_loss, inputs=_similarity_inputs(), returns=(),
-        misconceptions=known("Idea", not_centred, labels_not_centred, not_normalized, summed, root_taken, centred_over_batch),
+        misconceptions=known("Idea", not_centred, labels_not_centred, not_normalized, summed, root_taken, centred_over_batch,
+                             opposites_wanted),
         alternatives=(similarity_by_product,)),
     Exercise(
         id="local_learning.two_modules", title="A decoupled step", points=3, section="Idea",
         reference=reference.two_modules, inputs=_step_inputs(), returns=("w1", "v1", "w2", "v2"),
         misconceptions=known("Idea", detach_forgotten, end_to_end, detached_before_the_head, heads_left_alone,
-                             one_after_the_other, losses_averaged, uphill),
+                             one_after_the_other, losses_averaged, summed_over_batch, softmax_twice, slope_of_relu_forgotten),
         alternatives=(two_modules_by_autograd,)),
     Exercise(
         id="local_learning.diagnose", title="Diagnose a decoupled program", points=3, section="How it fails",
         reference=reference.diagnose, inputs=_logs(), returns=(),
         misconceptions=known("How it fails", rows_taken_for_columns, leak_not_seen, end_to_end_called_a_leak,
-                             blocked_called_frozen, heads_passed_over, ages_passed_over),
+                             heads_passed_over, ages_passed_over, lateness_asked_first,
+                             diagonal_called_a_leak),
         alternatives=(diagnose_by_counts,)),
 )

@@ -1,5 +1,6 @@
 """A fully connected network whose every hidden layer has a head: a small network that guesses the label from it."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -32,6 +33,9 @@ class Part(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._views)
+
+
+_mlp = functools.cache(MLP)  # asked for at every step
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,11 @@ class LocalMLP:
 
     def head(self, i: int) -> MLP:
         """The head of hidden layer i, counted from 1, as a network of its own."""
-        return MLP((self.sizes[i], *[self.width] * (self.heads - 1), self.sizes[-1]))
+        return _mlp((self.sizes[i], *[self.width] * (self.heads - 1), self.sizes[-1]))
 
     def module(self, i: int) -> MLP:
         """Hidden layer i with its head, as a network of its own."""
-        return MLP((self.sizes[i - 1], *self.head(i).sizes))
+        return _mlp((self.sizes[i - 1], *self.head(i).sizes))
 
     def head_names(self, i: int) -> list[str]:
         """Of the weights of head i, first layer first."""

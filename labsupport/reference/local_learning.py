@@ -83,8 +83,8 @@ class Layer(NamedTuple):
     """Selection error of the best."""
 
 
-def grow(x: Tensor, y: Tensor, chosen_x: Tensor, chosen_y: Tensor, *, width: int = 10, most: int = 10,
-         least: float = 0.0, carry: bool = False) -> list[Layer]:
+def grow(x: Tensor, y: Tensor, chosen_x: Tensor, chosen_y: Tensor, *, width: int = 10,
+         most: int = 10, least: float = 0.0, carry: bool = False) -> list[Layer]:
     r"""The group method of data handling: layers of polynomial neurons, each layer fitted, selected, and then left alone.
 
     A layer tries every pair of the outputs below it. Each neuron is fitted on one part of the data; the neurons with the
@@ -107,13 +107,7 @@ def grow(x: Tensor, y: Tensor, chosen_x: Tensor, chosen_y: Tensor, *, width: int
     Source: Ivakhnenko & Lapa (1965), Ivakhnenko (1971), as told by Schmidhuber (2015), section 5.3. ``least`` and
     ``carry`` are later additions.
     """
-    if x.shape[1] < 2 or min(len(x), len(chosen_x)) < 1:
-        raise ValueError(f"x has shape {tuple(x.shape)} and chosen_x {tuple(chosen_x.shape)}; there must be at least 2 inputs "
-                         "to pair, and at least 1 sample in either part")
-    if width < 2 or most < 1:
-        raise ValueError(f"width is {width} and most {most}; a layer needs at least 2 survivors to pair, a network 1 layer")
-    if not 0 <= least < 1:
-        raise ValueError(f"least is {least}, the share by which the error has to fall; it must be in [0, 1)")
+    _require_growable(x, chosen_x, width, most, least)
     layers: list[Layer] = []
     fitting, choosing = x.T, chosen_x.T
     while len(layers) < most:
@@ -121,10 +115,22 @@ def grow(x: Tensor, y: Tensor, chosen_x: Tensor, chosen_y: Tensor, *, width: int
         if layers and not layer.error < (1 - least) * layers[-1].error:
             break
         layers.append(layer)
-        fitting, choosing = (torch.cat([o, i.T]) if carry else o for o, i in ((outputs, x), (choices, chosen_x)))
+        fitting, choosing = outputs, choices
+        if carry:
+            fitting, choosing = torch.cat([outputs, x.T]), torch.cat([choices, chosen_x.T])
         if len(fitting) < 2:
             break
     return layers
+
+
+def _require_growable(x: Tensor, chosen_x: Tensor, width: int, most: int, least: float) -> None:
+    if x.shape[1] < 2 or min(len(x), len(chosen_x)) < 1:
+        raise ValueError(f"x has shape {tuple(x.shape)} and chosen_x {tuple(chosen_x.shape)}; there must be at least 2 inputs "
+                         "to pair, and at least 1 sample in either part")
+    if width < 2 or most < 1:
+        raise ValueError(f"width is {width} and most {most}; a layer needs at least 2 survivors to pair, a network 1 layer")
+    if not 0 <= least < 1:
+        raise ValueError(f"least is {least}, the share by which the error has to fall; it must be in [0, 1)")
 
 
 def _grown(fitting: Tensor, y: Tensor, choosing: Tensor, chosen_y: Tensor, width: int) -> tuple[Layer, Tensor, Tensor]:
@@ -197,7 +203,8 @@ def similarity_loss(h: Tensor, y: Tensor, classes: int) -> Tensor:
     if classes < 2:
         raise ValueError(f"classes is {classes}; there must be at least 2 to tell apart")
     if len(h) != len(y):
-        raise ValueError(f"there are {len(h)} rows and {len(y)} labels; there must be as many")
+        raise ValueError(f"there are {len(h)} rows and {len(y)} labels; "
+                         "there must be as many")
     wanted = similarity(F.one_hot(y, classes).to(h.dtype))
     return (similarity(h) - wanted).square().mean()
 
@@ -224,8 +231,8 @@ def similarity_slope(h: Tensor, y: Tensor, classes: int) -> Tensor:
     return slope - slope.mean(-1, keepdim=True)
 
 
-def decoupled_step(weights: Sequence[Tensor], heads: Sequence[Tensor], x: Tensor, y: Tensor, *,
-                   lr: float) -> tuple[list[Tensor], list[Tensor]]:
+def decoupled_step(weights: Sequence[Tensor], heads: Sequence[Tensor], x: Tensor,
+                   y: Tensor, *, lr: float) -> tuple[list[Tensor], list[Tensor]]:
     r"""One step of decoupled greedy learning, for ReLU layers with linear heads and no biases.
 
     .. math:: h_j = \max(0,\, W_j\,h_{j-1}), \qquad
@@ -248,7 +255,8 @@ def decoupled_step(weights: Sequence[Tensor], heads: Sequence[Tensor], x: Tensor
     Source: Belilovsky, Eickenberg & Oyallon (2020), Algorithm 1.
     """
     if len(weights) != len(heads) or not weights:
-        raise ValueError(f"there are {len(weights)} layers and {len(heads)} heads; each layer needs one of its own")
+        raise ValueError(f"there are {len(weights)} layers and {len(heads)} heads; "
+                         "each layer needs one of its own")
     new_weights, new_heads, below = [], [], x
     for w, v in zip(weights, heads, strict=True):
         h = (below @ w.mT).relu()

@@ -17,7 +17,7 @@ def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
     """The mean cross-entropy of each run (R,), with its gradient written to ``out``.
 
     A network may bring a ``backprop`` of its own, written by hand; autograd serves all others, and all where products are
-    taken in bfloat16: a backward pass by hand writes into float32.
+    taken in bfloat16: a backward pass by hand writes into float32. What the loss does not depend on has the gradient 0.
     """
     by_hand = None if runtime.mixed() else getattr(net, "backprop", None)
     loss = by_hand(params, buffers, batch, out) if by_hand else None
@@ -31,7 +31,7 @@ def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
         logits = logits.to(params.flat.dtype)
         wanted = batch.y.flatten() if batch.targets is None else batch.targets.flatten(0, 1)
         losses = F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(batch.y.shape).mean(1)
-        grads = torch.autograd.grad(losses.sum(), list(leaves.values()))
+        grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
     for name, grad in zip(leaves, grads, strict=True):
         out[name].copy_(grad)
     return losses.detach()

@@ -20,9 +20,11 @@ KINDS = ("pred", "sim", "predsim")
 EPS = 1e-8
 
 
-def module_gradients(net: LocalMLP, i: int, params: Stack, batch: Batch, out: Stack) -> Tensor:
+def module_gradients(net: LocalMLP, i: int, params: Stack, batch: Batch,
+                     out: Stack) -> Tensor:
     """The loss of module i (R,) on what it is shown, ``batch.x`` (R, B, D), with its gradient; no other one is touched."""
-    return net.module(i).backprop(Part(params, net.names(i)), {}, batch, Part(out, net.names(i)))
+    names = net.names(i)
+    return net.module(i).backprop(Part(params, names), {}, batch, Part(out, names))
 
 
 def head_gradients(net: LocalMLP, i: int, params: Stack, batch: Batch, h: Tensor, out: Stack) -> Tensor:
@@ -203,19 +205,21 @@ class Decoupled:
         _require_heads(net)
         return {i: Ring(self.buffer, self.replay) for i in range(2, net.modules + 1)}
 
-    def __call__(self, net: LocalMLP, params: Stack, buffers: dict[str, Tensor], kept: dict[int, "Ring"], batch: Batch,
-                 out: Stack) -> Tensor:
+    def __call__(self, net: LocalMLP, params: Stack, buffers: dict[str, Tensor],
+                 kept: dict[int, "Ring"], batch: Batch, out: Stack) -> Tensor:
         """The loss of the highest module that had something to learn from (R,); those above it get a gradient of zero."""
         out.flat.zero_()
-        drawn = runtime.uniform(batch.rngs, net.modules, params.flat).unbind(1) if self.replay else [None] * net.modules
+        drawn = [None] * net.modules
+        if self.replay:
+            drawn = runtime.uniform(batch.rngs, net.modules, params.flat).unbind(1)
         found: Batch | None = _inputs(batch)
         for i in range(1, net.modules + 1):
             found = found if i == 1 else kept[i].exchange(found, drawn[i - 1])
             if found is None:
                 break
-            h = net.rise(params, i, found.x)
             loss = module_gradients(net, i, params, found, out)
-            found = found._replace(x=h)
+            if i < net.modules:
+                found = found._replace(x=net.rise(params, i, found.x))
         return loss
 
 
@@ -229,6 +233,8 @@ class Ring:
 
     def exchange(self, new: Batch, u: Tensor | None) -> Batch | None:
         """Put a batch in and take one out: the oldest if the ring is full, or the one that u (R,) in [0, 1) points at."""
+        if self.size == 1:
+            return new
         parts = {name: getattr(new, name) for name in ("x", "y", "targets") if getattr(new, name) is not None}
         for name, value in parts.items():
             held = self.held.setdefault(name, value.new_empty(self.size, *value.shape))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from labsupport import plots, runtime
 from labsupport.reference import local_learning as ll
+from labsupport.reference.weight_decay import adam_step
 
 # -- the table -------------------------------------------------------------------------------------
 
@@ -60,36 +61,41 @@ def _with_one(x: Tensor) -> Tensor:
 
 
 def _networks(seeds: Sequence[int]) -> list[float]:
-    """Networks 10-16-1 of every cut, fitted by Adam; learning rate and number of steps are those with the least selection error."""
-    cuts = [cut(seed) for seed in seeds]
-    parts = [tuple(torch.stack([part[i][j] for part in cuts]) for j in (0, 1)) for i in range(3)]
-    best, kept = torch.full((len(cuts),), torch.inf), torch.zeros(len(cuts), PARTS[2], dtype=torch.float64)
-    for lr in NET_RATES:
-        weights = [torch.stack([_drawn(seed)[k] for seed in seeds]).requires_grad_() for k in range(4)]
-        optimizer = torch.optim.Adam(weights, lr=lr)
-        for _ in range(NET_STEPS):
-            loss = (_said(weights, parts[0][0]) - parts[0][1]).square().mean(1)
-            optimizer.zero_grad()
-            loss.sum().backward()
-            optimizer.step()
-            with torch.no_grad():
-                error = (_said(weights, parts[1][0]) - parts[1][1]).square().mean(1)
-                better = error < best
-                best = torch.where(better, error, best)
-                kept[better] = _said(weights, parts[2][0])[better]
-    return [explained(said, y) for said, y in zip(kept, parts[2][1], strict=True)]
+    """Networks 10-16-1 of every cut, fitted by Adam; learning rate and number of steps are those with the least selection error.
+
+    One stack holds all rates and cuts, and one forward pass all patients; the loss is that of the patients to fit on.
+    """
+    x, y = (torch.stack([torch.cat([part[i] for part in cut(seed)]) for seed in seeds]).float() for i in (0, 1))
+    x, y = torch.cat([x] * len(NET_RATES)).mT.contiguous(), torch.cat([y] * len(NET_RATES))
+    rates = torch.tensor(NET_RATES).repeat_interleave(len(seeds))[:, None, None]
+    weights = [torch.stack([_drawn(seed)[k] for seed in seeds] * len(NET_RATES)).requires_grad_() for k in range(4)]
+    moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in weights]
+    best, kept = torch.full((len(x),), torch.inf), torch.zeros(len(x), PARTS[2])
+    for t in range(1, NET_STEPS + 2):
+        said = _said(weights, x)
+        fitting, choosing, _ = (said - y).square().split(PARTS, 1)
+        found = choosing.detach().mean(1)
+        better = found < best
+        best[better], kept[better] = found[better], said.detach()[better, -PARTS[2]:]
+        slopes = torch.autograd.grad(fitting.mean(1).sum(), weights)
+        moved = [adam_step(w.detach(), g, *m, t, lr=rates) for w, g, m in zip(weights, slopes, moments, strict=True)]
+        weights, moments = [w.requires_grad_() for w, *_ in moved], [m for _, *m in moved]
+    choice = best.view(len(NET_RATES), -1).argmin(0)
+    chosen = kept.view(len(NET_RATES), len(seeds), -1)[choice, range(len(seeds))]
+    return [explained(one, truth) for one, truth in zip(chosen, y[:len(seeds), -PARTS[2]:], strict=True)]
 
 
 def _drawn(seed: int) -> list[Tensor]:
     rng = runtime.generator(seed, "init")
-    shapes = ((10, NET_UNITS), (1, NET_UNITS), (NET_UNITS, 1), (1, 1))
+    shapes = ((NET_UNITS, 10), (NET_UNITS, 1), (1, NET_UNITS), (1, 1))
     bounds = (10**-0.5, 10**-0.5, NET_UNITS**-0.5, NET_UNITS**-0.5)
-    return [torch.empty(shape, dtype=torch.float64).uniform_(-b, b, generator=rng) for shape, b in zip(shapes, bounds, strict=True)]
+    return [torch.empty(shape).uniform_(-b, b, generator=rng) for shape, b in zip(shapes, bounds, strict=True)]
 
 
 def _said(weights: Sequence[Tensor], x: Tensor) -> Tensor:
+    """What the networks make of patients, one a column (R, 10, N): (R, N)."""
     w, b, v, c = weights
-    return torch.baddbmm(c, torch.baddbmm(b, x, w).relu(), v)[..., 0]
+    return torch.baddbmm(c, v, torch.baddbmm(b, w, x).relu())[:, 0]
 
 
 # -- the ring --------------------------------------------------------------------------------------

@@ -86,13 +86,13 @@ def run(job: Job, *, kill: int | None = None, begun: Callable[[list[int]], objec
 def _start(job: Job, rank: int, folder: Path) -> BaseProcess:
     """Forked where that can be done, for then nothing has to be imported again."""
     process = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Process(
-        target=_module, args=(job, rank, folder), daemon=True)
+        target=_module, args=(job, rank, folder, os.getpid()), daemon=True)
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):  # of forking beside threads; see _module
         process.start()
     return process
 
 
-def _module(job: Job, rank: int, folder: Path) -> None:
+def _module(job: Job, rank: int, folder: Path, parent: int) -> None:
     """In the new process: one thread, deaf to interrupts, its words in a file, and gone when the process that began it is gone."""
     said = os.open(folder / f"said{rank}", os.O_CREAT | os.O_WRONLY)
     for stream in (1, 2):
@@ -101,6 +101,8 @@ def _module(job: Job, rank: int, folder: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the line above
+        os._exit(LOST)
     if sys.platform in LOOPBACK:
         os.environ["GLOO_SOCKET_IFNAME"] = LOOPBACK[sys.platform]
     join(job, rank, folder, f"file://{folder}/store")

@@ -117,14 +117,16 @@ def received(job: Job, rank: int) -> Iterator[Batch]:
     """
     behind = job.buffer - 1 if job.full else 0
     sent = job.steps - (rank - 1) * behind
-    slots = [torch.empty(job.batch_size, job.sizes[rank] + 1, dtype=getattr(torch, job.dtype)) for _ in range(job.buffer)]
+    shape, dtype = (job.batch_size, job.sizes[rank] + 1), getattr(torch, job.dtype)
+    slots = [torch.empty(shape, dtype=dtype) for _ in range(job.buffer)]
     coming = [dist.irecv(slot, rank - 1) for slot in slots[:sent]]
     for t in range(sent):
         coming[t % job.buffer].wait()
         if t < behind:
             continue
         slot = (t - behind) % job.buffer
-        yield Batch(slots[slot][None, :, :-1].clone(), slots[slot][None, :, -1].long(), t + 1, 1.0, ())
+        h, labels = slots[slot][None, :, :-1].clone(), slots[slot][None, :, -1].long()
+        yield Batch(h, labels, t + 1, 1.0, ())
         if t - behind + job.buffer < sent:
             coming[slot] = dist.irecv(slots[slot], rank - 1)
 
@@ -138,12 +140,15 @@ def work(job: Job, rank: int, folder: Path) -> None:
     (folder / f"begun{rank}").touch()
     start = time.perf_counter()
     for batch in source:
-        sending = None if last else dist.isend(torch.cat([module.rise(batch)[0], batch.y[0, :, None]], 1), rank + 1)
+        if not last:
+            message = torch.cat([module.rise(batch)[0], batch.y[0, :, None]], 1)
+            sending = dist.isend(message, rank + 1)
         module.step(batch)
-        if sending:
+        if not last:
             sending.wait()
     seconds = time.perf_counter() - start
-    torch.save((dict(module.params), seconds, module.trained), folder / f"module{rank}.pt")
+    found = dict(module.params), seconds, module.trained
+    torch.save(found, folder / f"module{rank}.pt")
     dist.barrier()
 
 

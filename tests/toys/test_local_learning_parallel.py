@@ -1,9 +1,11 @@
 """Modules in processes of their own: the same numbers, a clear end, and nobody left behind."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -54,6 +56,38 @@ def test_when_a_process_is_killed_the_error_names_it_and_all_are_gone(victim):
         parallel.run(Job(**SMALL | {"steps": 10**7}), kill=victim, begun=pids.extend)
     assert time.monotonic() - start < 60
     assert len(pids) == 3 and all(gone(pid) for pid in pids)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a process can ask to go with its parent on Linux alone")
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_modules_go_with_the_process_that_began_them(seconds):
+    """Killed at once, when some module may not have begun, and in the middle of the training."""
+    began = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in began.stdout.readline().split()]
+    time.sleep(seconds)
+    began.kill()
+    began.communicate()
+    deadline = time.monotonic() + 60
+    while running(pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert len(pids) == 3 and running(pids) == []
+
+
+PARENT = """
+from labsupport.toys import local_learning_parallel as parallel
+from labsupport.toys.local_learning_processes import Job
+parallel.run(Job(steps=10**7), begun=lambda pids: print(*pids, flush=True))
+"""
+
+
+def running(pids):
+    """Those that have not ended; an orphan that nobody has collected yet has."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            found += [pid] * (state != "Z")
+    return found
 
 
 def test_time_that_is_up_ends_all():
