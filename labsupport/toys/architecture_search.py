@@ -15,7 +15,7 @@ from labsupport.study import study
 
 GENES: Mapping[str, tuple] = {
     "first": (8, 32), "second": (0, 8, 32), "activation": ("relu", "tanh"),
-    "lr": (0.03, 0.1, 0.3, 1.0), "momentum": (0.0, 0.9), "gain": (0.5, 1.0, 2.0)}
+    "lr": (0.01, 0.03, 0.1, 0.3, 1.0), "momentum": (0.0, 0.9), "gain": (0.5, 1.0, 2.0)}
 """A second layer of width 0 is none. The last three are numbers, so that networks that differ in them train as one stack."""
 Genome = tuple
 SPACE: tuple[Genome, ...] = tuple(itertools.product(*GENES.values()))
