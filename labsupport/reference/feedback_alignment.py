@@ -20,7 +20,8 @@ class FeedbackLinear(torch.autograd.Function):
     """A linear layer that sends its error down through B. Forwards it is the layer that it was."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor,
+                feedback: Tensor) -> Tensor:
         ctx.save_for_backward(x, feedback)
         return x @ weight.mT + bias
 
@@ -31,7 +32,8 @@ class FeedbackLinear(torch.autograd.Function):
         return v @ feedback.mT, v.mT @ x, v.sum(-2), None
 
 
-def feedback_linear(x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -> Tensor:
+def feedback_linear(x: Tensor, weight: Tensor, bias: Tensor,
+                    feedback: Tensor) -> Tensor:
     r"""A linear layer whose backward pass uses a matrix of its own.
 
     .. math:: z = W x + b, \qquad \nabla_x \to B\,v, \quad \nabla_W \to v\,x^\top, \quad \nabla_b \to v
@@ -95,8 +97,9 @@ def direct_feedback(logits: Tensor, hidden: Sequence[Tensor], feedback: Sequence
     return DirectFeedback.apply(logits, *hidden, *feedback)
 
 
-def network(weights: Sequence[Tensor], biases: Sequence[Tensor], feedback: Sequence[Tensor], x: Tensor, activation: str,
-            *, direct: bool = False) -> Tensor:
+def network(weights: Sequence[Tensor], biases: Sequence[Tensor],
+            feedback: Sequence[Tensor], x: Tensor, activation: str, *,
+            direct: bool = False) -> Tensor:
     """A network made of the two functions above: differentiate its loss, and autograd brings what FA or DFA steps along.
 
     Args:
@@ -110,16 +113,20 @@ def network(weights: Sequence[Tensor], biases: Sequence[Tensor], feedback: Seque
     """
     hidden, h = [], x
     for layer, (w, b) in enumerate(zip(weights[:-1], biases[:-1], strict=True)):
-        below = h.detach() if direct else h
-        z = below @ w.mT + b if direct or layer == 0 else feedback_linear(h, w, b, feedback[layer - 1])
+        if direct or layer == 0:
+            z = (h.detach() if direct else h) @ w.mT + b
+        else:
+            z = feedback_linear(h, w, b, feedback[layer - 1])
         h = ACTIVATIONS[activation].value(z)
         hidden.append(h)
     if direct:
-        return direct_feedback(h.detach() @ weights[-1].mT + biases[-1], hidden, feedback)
+        logits = h.detach() @ weights[-1].mT + biases[-1]
+        return direct_feedback(logits, hidden, feedback)
     return feedback_linear(h, weights[-1], biases[-1], feedback[-1])
 
 
-def fa_backward(feedback: Sequence[Tensor], done: Pass, v: Tensor, activation: str) -> tuple[list[Tensor], list[Tensor]]:
+def fa_backward(feedback: Sequence[Tensor], done: Pass, v: Tensor,
+                activation: str) -> tuple[list[Tensor], list[Tensor]]:
     r"""The backward pass of feedback alignment, by hand.
 
     .. math:: \Delta W_l = v_l\,x_{l-1}^\top, \qquad v_{l-1} = (B_l\,v_l) \circ \rho'(z_{l-1})
@@ -138,17 +145,20 @@ def fa_backward(feedback: Sequence[Tensor], done: Pass, v: Tensor, activation: s
 
     Source: the slide "FeedBack Alignment", with the index mended: slip e-2.
     """
-    _check_all(feedback, [(done.xs[i].shape[-1], done.zs[i].shape[-1]) for i in range(1, len(done.xs))])
+    _check_all(feedback, [(x.shape[-1], z.shape[-1])
+                          for x, z in zip(done.xs[1:], done.zs[1:], strict=True)])
     weight_steps, bias_steps = [], []
     for layer in reversed(range(len(done.xs))):  # counted from 0, as the lists are
         weight_steps.insert(0, v.mT @ done.xs[layer])
         bias_steps.insert(0, v.sum(-2))
         if layer > 0:
-            v = (v @ feedback[layer - 1].mT) * ACTIVATIONS[activation].slope(done.zs[layer - 1])
+            slope = ACTIVATIONS[activation].slope(done.zs[layer - 1])
+            v = (v @ feedback[layer - 1].mT) * slope
     return weight_steps, bias_steps
 
 
-def dfa_backward(feedback: Sequence[Tensor], done: Pass, error: Tensor, activation: str) -> tuple[list[Tensor], list[Tensor]]:
+def dfa_backward(feedback: Sequence[Tensor], done: Pass, error: Tensor,
+                 activation: str) -> tuple[list[Tensor], list[Tensor]]:
     r"""The backward pass of direct feedback alignment, by hand.
 
     .. math:: \Delta W_l = v_l\,x_{l-1}^\top, \qquad v_l = (B_l\,v_L) \circ \rho'(z_l) \quad (l < L)
@@ -163,7 +173,8 @@ def dfa_backward(feedback: Sequence[Tensor], done: Pass, error: Tensor, activati
     Source: Nøkland (2016). The slide leaves B out here: slip e-13.
     """
     _check_all(feedback, [(z.shape[-1], error.shape[-1]) for z in done.zs[:-1]])
-    vs = [(error @ b.mT) * ACTIVATIONS[activation].slope(z) for b, z in zip(feedback, done.zs, strict=False)] + [error]
+    slopes = [ACTIVATIONS[activation].slope(z) for z in done.zs[:-1]]
+    vs = [(error @ b.mT) * slope for b, slope in zip(feedback, slopes, strict=True)] + [error]
     return [v.mT @ x for v, x in zip(vs, done.xs, strict=True)], [v.sum(-2) for v in vs]
 
 
@@ -228,12 +239,14 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
         ValueError: if the shapes differ.
     """
     if a.shape != b.shape:
-        raise ValueError(f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}; an angle is between updates of one shape")
+        raise ValueError(f"a has shape {tuple(a.shape)} and b {tuple(b.shape)}; "
+                         "an angle is between updates of one shape")
     lengths = a.norm() * b.norm()
     return torch.where(lengths > 0, (a * b).sum() / lengths, 0.0).clamp(-1, 1)
 
 
-def linear_steps(w1: Tensor, w2: Tensor, draws: Sequence[Tensor], x: Tensor, y: Tensor, *, lr: float) -> tuple[Tensor, Tensor]:
+def linear_steps(w1: Tensor, w2: Tensor, draws: Sequence[Tensor], x: Tensor,
+                 y: Tensor, *, lr: float) -> tuple[Tensor, Tensor]:
     r"""Feedback alignment in a linear network with one hidden layer: one step for each of the draws, all through the first.
 
     .. math::
