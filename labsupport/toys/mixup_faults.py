@@ -108,18 +108,18 @@ class Faulty(Mixup):
 
 
 def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
-    """Test accuracy of the recipe with each fault, in per cent: one row a fault, the mean with its interval.
+    """Test accuracy of the recipe without mixup and with each fault, in per cent: the mean with its interval.
 
     Args:
         recipe: one with mixup; its alpha is kept.
-        seeds: each fault is trained from each of these; the faults share them.
+        seeds: every row is trained from each of these.
     """
-    faulty = [replace(recipe, mixup=Faulty(recipe.mixup.alpha, fault=fault)) for fault in BLENDS]
-    runs = [(name, seed, r) for name, r in zip(BLENDS, faulty, strict=True) for seed in seeds]
+    kinds = {"no mixup": None} | {fault: Faulty(recipe.mixup.alpha, fault=fault) for fault in BLENDS}
+    runs = [(name, seed) for name in kinds for seed in seeds]
     found = {}
-    for rows, trained in train.train_many([(r, seed) for _, seed, r in runs]):
+    for rows, trained in train.train_many([(replace(recipe, mixup=kinds[name]), seed) for name, seed in runs]):
         accuracy = next(values for _, metric, values in reversed(trained.metrics) if metric == "test_accuracy")
-        found |= {runs[row][:2]: 100 * value for row, value in zip(rows, accuracy.tolist(), strict=True)}
-    columns = {name: compare.interval([found[name, seed] for seed in seeds]) for name in BLENDS}
+        found |= {runs[row]: 100 * value for row, value in zip(rows, accuracy.tolist(), strict=True)}
+    columns = {name: compare.interval([found[name, seed] for seed in seeds]) for name in kinds}
     return pd.DataFrame({name: {"test accuracy (%)": f"{v.estimate:.1f}", "95 % interval": f"{v.low:.1f} to {v.high:.1f}"}
                          for name, v in columns.items()}).T
