@@ -91,15 +91,19 @@ class Faulty(Mixup):
     fault: str = "healthy"
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix  # who and how much, not yet carried out
+        # who is blended and how much, not yet carried out
+        mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix
         runs, size = batch.y.shape
         y = F.one_hot(batch.y, classes).to(batch.x.dtype).flatten(0, 1)
         x = batch.x.flatten(0, 1)
-        own = self._own(runs, size, rngs).to(x) if self.fault == "lam_per_sample" else x.new_empty(0)
+        drawn = self.fault == "lam_per_sample"
+        own = self._own(runs, size, rngs).to(x) if drawn else x.new_empty(0)
         lam = mix.weights[1].repeat_interleave(size)
         another = y.view(runs, size, -1).flip(1).flatten(0, 1)
-        x, targets = BLENDS[self.fault](Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own))
-        return batch._replace(x=x.view(batch.x.shape), targets=targets.view(runs, size, -1))
+        pairs = Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own)
+        x, targets = BLENDS[self.fault](pairs)
+        return batch._replace(x=x.view(batch.x.shape),
+                              targets=targets.view(runs, size, -1))
 
     def _own(self, runs: int, size: int, rngs: Sequence[Generator]) -> Tensor:
         """A coefficient for each sample, (R·B,)."""
