@@ -144,8 +144,9 @@ def finals(first: Result, seeds: Sequence[int], finalists: int = 3) -> Arm:
 # -- the lecture's code ----------------------------------------------------------------------------
 
 
-def slide_epoch(net: nn.Module, loader1: Iterable, loader2: Iterable, optimizer: torch.optim.Optimizer,
-                loss: Callable[[Tensor, Tensor], Tensor], beta: Callable[[float, float], float], alpha: float) -> None:
+def slide_epoch(net: nn.Module, loader1: Iterable, loader2: Iterable,
+                optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, Tensor], Tensor],
+                beta: Callable[[float, float], float], alpha: float) -> None:
     """The lecture's epoch of mixup, with `Variable` left out and the source of its numbers as an argument."""
     for (x1, y1), (x2, y2) in zip(loader1, loader2):  # noqa: B905
         lam = beta(alpha, alpha)
