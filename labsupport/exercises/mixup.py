@@ -17,25 +17,15 @@ _CONFIDENCES = (0.5, 0.75, 0.25, 1.0, 0.375, 0.625, 0.875)
 _ORDERS = {2: ([1, 0],), 3: ([1, 2, 0], [2, 0, 1], [0, 2, 1]), 4: ([1, 2, 3, 0], [2, 0, 3, 1], [1, 0, 3, 2])}
 
 
-def _order(draw, size):
-    return torch.tensor(one_of(draw, *_ORDERS[size]))
-
-
 def _classes(draw, size, classes):
     return torch.tensor([one_of(draw, *range(classes)) for _ in range(size)])
-
-
-def _some(draw, size, values):
-    """Numbers that differ, so that a sample tells whose it is."""
-    drawn = draw(st.lists(st.sampled_from(values), min_size=size, max_size=size, unique=True))
-    return torch.tensor(drawn, dtype=torch.float64)
 
 
 @st.composite
 def _batches(draw):
     size, dtype = one_of(draw, 3, 2, 4), one_of(draw, *DTYPES)
     shape = (size, 2) if size == 2 and one_of(draw, False, True) else (size, 1)
-    return {"x": tensor(draw, shape, dtype, VALUES), "y": _classes(draw, size, 3), "order": _order(draw, size),
+    return {"x": tensor(draw, shape, dtype, VALUES), "y": _classes(draw, size, 3), "order": torch.tensor(one_of(draw, *_ORDERS[size])),
             "lam": one_of(draw, *_SHARES), "classes": one_of(draw, 3, 4)}
 
 
@@ -51,10 +41,12 @@ def _logits_and_targets(draw):
 
 @st.composite
 def _predictions(draw):
-    """Two classes; no two logits of a sample are equal, so there is one largest."""
-    lam, first = one_of(draw, *_SHARES), [one_of(draw, True, False) for _ in range(2)]
-    logits = torch.tensor([[2.0, 1.0] if named else [-1.0, 0.5] for named in first], dtype=one_of(draw, *DTYPES))
-    return {"logits": logits, "y": _classes(draw, 2, 2), "order": torch.tensor(one_of(draw, [1, 0], [0, 1])), "lam": lam}
+    """Two classes. An order of two samples is its own inverse; one of three need not be."""
+    lam, size = one_of(draw, *_SHARES), one_of(draw, 2, 3)
+    rows = [one_of(draw, [2.0, 1.0], [-1.0, 0.5]) for _ in range(size)]
+    order = one_of(draw, *_ORDERS[size], list(range(size)))
+    return {"logits": torch.tensor(rows, dtype=one_of(draw, *DTYPES)), "y": _classes(draw, size, 2),
+            "order": torch.tensor(order), "lam": lam}
 
 
 @st.composite
@@ -67,8 +59,6 @@ def _confidences(draw):
 
 
 # -- mixup_batch -----------------------------------------------------------------------------------
-
-
 def _rows(x, y, classes):
     return F.one_hot(y, classes).to(x.dtype)
 
@@ -76,6 +66,16 @@ def _rows(x, y, classes):
 def labels_not_mixed(x, y, order, lam, classes):
     """You blended the inputs and left the labels alone. The label gets the same coefficient and the same partner."""
     return reference.blended_classes(x, y, order, lam, classes)[0], _rows(x, y, classes)
+
+
+def inputs_not_mixed(x, y, order, lam, classes):
+    """You blended the labels and left the inputs alone. The network has to see the blend that its label describes."""
+    return x.clone(), reference.blended_classes(x, y, order, lam, classes)[1]
+
+
+def order_ignored(x, y, order, lam, classes):
+    """You made pairs of your own, by turning the batch round. The partners are given: x[order] and y[order]."""
+    return reference.blended_classes(x, y, torch.arange(len(x)).flip(0), lam, classes)
 
 
 def shares_exchanged(x, y, order, lam, classes):
@@ -118,8 +118,6 @@ def batch_by_lerp(x, y, order, lam, classes):
 
 
 # -- soft_cross_entropy ----------------------------------------------------------------------------
-
-
 def target_hardened(logits, target):
     """You took the largest element of the target for its class. Every class counts, by its share."""
     return F.cross_entropy(logits, target.argmax(1))
@@ -128,6 +126,21 @@ def target_hardened(logits, target):
 def summed(logits, target):
     """You summed over the batch. Take the mean over its samples."""
     return reference.soft_cross_entropy(logits, target) * len(logits)
+
+
+def mean_over_everything(logits, target):
+    """You took the mean over all B·K numbers. Sum over the classes of a sample first; then take the mean over the samples."""
+    return -(target * logits.log_softmax(1)).mean()
+
+
+def sign_forgotten(logits, target):
+    """You forgot the minus. A logarithm of a probability is below 0, and a loss is not."""
+    return -reference.soft_cross_entropy(logits, target)
+
+
+def softmax_twice(logits, target):
+    """You gave probabilities to a function that takes logits: F.cross_entropy has its softmax inside."""
+    return F.cross_entropy(logits.softmax(1), target)
 
 
 def entropy_subtracted(logits, target):
@@ -151,8 +164,6 @@ def soft_by_logsumexp(logits, target):
 
 
 # -- mixed_accuracy --------------------------------------------------------------------------------
-
-
 def _hits(logits, y, order):
     named = logits.argmax(1)
     return (named == y).to(logits.dtype), (named == y[order]).to(logits.dtype)
@@ -174,6 +185,11 @@ def points_exchanged(logits, y, order, lam):
     return reference.mixed_accuracy(logits, y, order, 1 - lam)
 
 
+def points_summed(logits, y, order, lam):
+    """You summed over the batch. An accuracy is a share: take the mean over its samples."""
+    return reference.mixed_accuracy(logits, y, order, lam) * len(y)
+
+
 def agreement_left_out(logits, y, order, lam):
     """You gave λ where the own label was named and stopped there. If both labels are the same class, it is worth 1."""
     own, other = _hits(logits, y, order)
@@ -187,8 +203,6 @@ def accuracy_by_target(logits, y, order, lam):
 
 
 # -- calibration_error -----------------------------------------------------------------------------
-
-
 def _bins(confidence, correct, bins):
     count, sure, right = calibration.reliability(confidence, correct, bins)
     return count / len(confidence), right - sure
@@ -240,8 +254,6 @@ def error_by_loop(confidence, correct, bins):
 
 
 # -- diagnose --------------------------------------------------------------------------------------
-
-
 @st.composite
 def _logs(draw):
     """A log that tells: no other blend of the same batch puts out the same numbers."""
@@ -249,7 +261,8 @@ def _logs(draw):
     size = one_of(draw, 4, 3)
     y = torch.tensor([0.0, one_of(draw, 1.0, 0.0), 1.0, one_of(draw, 0.0, 1.0)][:size], dtype=torch.float64)
     order, other = torch.tensor(one_of(draw, *_ORDERS[size])), torch.tensor(one_of(draw, *_ORDERS[size][::-1]))
-    x, own = _some(draw, size, _DISTINCT), _some(draw, size, (0.25, 0.5, 0.125, 0.875, 0.375))
+    x, own = (torch.tensor(draw(st.lists(st.sampled_from(values), min_size=size, max_size=size, unique=True)),
+                           dtype=torch.float64) for values in (_DISTINCT, (0.25, 0.5, 0.125, 0.875, 0.375)))
     pairs = Pairs(x, y, x[order], y[order], y[other], torch.tensor(lam, dtype=torch.float64), own)
     made = {kind: BLENDS[kind](pairs) for kind in BLENDS}
     mixed, target = made[name]
@@ -259,8 +272,7 @@ def _logs(draw):
 
 def mean_of_targets(x, y, order, lam, mixed, target):
     """You compared the mean of the targets. No order and no share changes it: look at them sample by sample."""
-    found = reference.diagnose(x, y, order, lam, mixed, target)
-    fine = torch.allclose(target.mean(), y.mean(), atol=1e-5)
+    found, fine = reference.diagnose(x, y, order, lam, mixed, target), torch.allclose(target.mean(), y.mean(), atol=1e-5)
     return "healthy" if fine and found in ("other_partner", "lam_swapped", "labels_not_mixed") else found
 
 
@@ -286,12 +298,6 @@ def zeros_and_ones_taken_for_labels(x, y, order, lam, mixed, target):
     return "labels_not_mixed" if found == "hardened" else found
 
 
-def inputs_taken_for_other_partners(x, y, order, lam, mixed, target):
-    """You saw inputs that do not fit and said other_partner. There it is the labels that do not fit the order."""
-    found = reference.diagnose(x, y, order, lam, mixed, target)
-    return "other_partner" if found == "lam_per_sample" else found
-
-
 def unmixed_taken_for_own_share(x, y, order, lam, mixed, target):
     """You gave every input that does not fit a share of its own. If all are as they were, none was blended."""
     found = reference.diagnose(x, y, order, lam, mixed, target)
@@ -310,25 +316,23 @@ def diagnose_by_shares(x, y, order, lam, mixed, target):
 
 
 # -- the shelf -------------------------------------------------------------------------------------
-
-
 EXERCISES = (
     Exercise(
         id="mixup.mixup_batch", title="Blend a batch", points=2, section="Idea",
         reference=reference.blended_classes, inputs=_batches(), returns=("inputs", "targets"),
-        misconceptions=known("Idea", labels_not_mixed, shares_exchanged, label_shares_exchanged, label_of_another,
-                             order_inverted, labels_hardened, numbers_blended),
+        misconceptions=known("Idea", labels_not_mixed, inputs_not_mixed, order_ignored, shares_exchanged,
+                             label_shares_exchanged, label_of_another, order_inverted, labels_hardened, numbers_blended),
         alternatives=(batch_by_lerp,)),
     Exercise(
         id="mixup.soft_cross_entropy", title="The loss against a soft label", points=2, section="Idea",
         reference=reference.soft_cross_entropy, inputs=_logits_and_targets(), returns=(),
-        misconceptions=known("Idea", target_hardened, summed, entropy_subtracted, softmax_along_batch,
-                             loss_of_probabilities),
+        misconceptions=known("Idea", target_hardened, summed, mean_over_everything, sign_forgotten, softmax_twice,
+                             entropy_subtracted, softmax_along_batch, loss_of_probabilities),
         alternatives=(soft_by_logsumexp,)),
     Exercise(
         id="mixup.mixed_accuracy", title="The accuracy of a blended batch", points=1, section="How it fails",
         reference=reference.mixed_accuracy, inputs=_predictions(), returns=(),
-        misconceptions=known("How it fails", own_label_only, either_counts_fully, points_exchanged,
+        misconceptions=known("How it fails", own_label_only, either_counts_fully, points_exchanged, points_summed,
                              agreement_left_out),
         alternatives=(accuracy_by_target,)),
     Exercise(
@@ -341,7 +345,6 @@ EXERCISES = (
         id="mixup.diagnose", title="Diagnose a mixup", points=3, section="How it fails",
         reference=reference.diagnose, inputs=_logs(), returns=(),
         misconceptions=known("How it fails", mean_of_targets, inputs_trusted, targets_trusted, shares_thought_symmetric,
-                             zeros_and_ones_taken_for_labels, inputs_taken_for_other_partners,
-                             unmixed_taken_for_own_share),
+                             zeros_and_ones_taken_for_labels, unmixed_taken_for_own_share),
         alternatives=(diagnose_by_shares,)),
 )

@@ -11,7 +11,8 @@ from torch import Tensor
 from labsupport.reference.mixup import blend
 
 
-def mixup_batch(x: Tensor, y: Tensor, order: Tensor, lam: float | Tensor) -> tuple[Tensor, Tensor]:
+def mixup_batch(x: Tensor, y: Tensor, order: Tensor,
+                lam: float | Tensor) -> tuple[Tensor, Tensor]:
     r"""Blend every sample of a batch with its partner, and its label alike.
 
     .. math:: \tilde x_i = \lambda x_i + (1 - \lambda)\, x_{\pi(i)}, \qquad
@@ -33,7 +34,8 @@ def mixup_batch(x: Tensor, y: Tensor, order: Tensor, lam: float | Tensor) -> tup
     """
     require_one_hot(y)
     if sorted(order.tolist()) != list(range(len(x))):
-        raise ValueError(f"order is {order.tolist()}; it must name each of the {len(x)} samples once")
+        raise ValueError(f"order is {order.tolist()}; it must name each of the "
+                         f"{len(x)} samples once")
     if not 0 <= float(lam) <= 1:
         raise ValueError(f"lam is {float(lam):g}; it must be in [0, 1]")
     lam = torch.as_tensor(lam, dtype=x.dtype, device=x.device)
@@ -52,11 +54,13 @@ def require_one_hot(y: Tensor) -> None:
         ValueError: if y is not a matrix of floating-point numbers, or a row is not one-hot; it shows the first such row.
     """
     if y.dim() != 2 or not y.is_floating_point():
-        raise ValueError(f"labels have shape {tuple(y.shape)} and dtype {y.dtype}; they must be one-hot rows (B, K) of "
-                         "floating-point numbers, as torch.nn.functional.one_hot(y, K).float() makes them")
+        raise ValueError(f"labels have shape {tuple(y.shape)} and dtype {y.dtype}; "
+                         "they must be one-hot rows (B, K) of floating-point numbers, "
+                         "as torch.nn.functional.one_hot(y, K).float() makes them")
     wrong = ((y != 0) & (y != 1)).any(1) | (y.sum(1) != 1)
     if bool(wrong.any()):
-        raise ValueError(f"label {y[wrong][0].tolist()} is not one-hot; a row must be zeros and a single 1")
+        raise ValueError(f"label {y[wrong][0].tolist()} is not one-hot; "
+                         "a row must be zeros and a single 1")
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -77,14 +81,17 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
     Source: ``torch.nn.functional.cross_entropy`` with class probabilities.
     """
     if logits.shape != target.shape:
-        raise ValueError(f"logits have shape {tuple(logits.shape)} and targets {tuple(target.shape)}; they must be the same")
+        raise ValueError(f"logits have shape {tuple(logits.shape)} and targets "
+                         f"{tuple(target.shape)}; they must be the same")
     if bool((target < 0).any()) or bool(((target.sum(1) - 1).abs() > 1e-4).any()):
-        raise ValueError(f"a target has the least element {target.min():g} and its rows add up to {target.sum(1).tolist()}; "
+        raise ValueError(f"a target has the least element {target.min():g} and its rows "
+                         f"add up to {target.sum(1).tolist()}; "
                          "a distribution is at least 0 and adds up to 1")
     return -(target * logits.log_softmax(1)).sum(1).mean()
 
 
-def mixed_cross_entropy(logits: Tensor, y: Tensor, order: Tensor, lam: float | Tensor) -> Tensor:
+def mixed_cross_entropy(logits: Tensor, y: Tensor, order: Tensor,
+                        lam: float | Tensor) -> Tensor:
     r"""The same loss with no soft label at all: two ordinary ones, weighted.
 
     .. math:: L = \lambda\, \mathrm{CE}(z, y) + (1 - \lambda)\, \mathrm{CE}(z, y_\pi)

@@ -1,21 +1,24 @@
 """Two classes in the plane with and without mixup, what Beta(α, α) looks like, and the lecture's own loop made to run."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 from torch import Tensor, nn
+from torch.optim.sgd import sgd
 
-from labsupport import augment, plots, runtime, train
+from labsupport import augment, compare, plots, runtime, train
 from labsupport.augment import Mixup
-from labsupport.contracts import Recipe, Split
+from labsupport.contracts import Arm, Recipe, Result, Split
 from labsupport.models import MLP
 from labsupport.rules import SGD
+from labsupport.study import study
 
 ALPHAS = (0.05, 0.2, 0.5, 1.0, 2.0, 8.0)
 WORLDS = ("crescents", "ring")
@@ -119,11 +122,31 @@ def densities(alphas: Iterable[float] = (0.1, 0.5, 1.0, 4.0)) -> Figure:
     return fig
 
 
+# -- a search in two rounds ------------------------------------------------------------------------
+
+
+def finals(first: Result, seeds: Sequence[int], finalists: int = 3) -> Arm:
+    """The second round of a search: the best arms of the first go on with more seeds, and all of their seeds choose.
+
+    Args:
+        first: all arms, from a few seeds, with their validation accuracy.
+        seeds: others than those of the first round.
+        finalists: how many arms go on; one with a diverged run never does.
+    """
+    early = compare.final(first, "valid_accuracy")
+    names = early.mean(skipna=False).nlargest(finalists).index
+    arms = [arm for arm in first.arms if arm.name in names]
+    late = compare.final(study(arms, seeds), "valid_accuracy")
+    means = pd.concat([early[late.columns], late]).mean(skipna=False)
+    return next(arm for arm in arms if arm.name == means.idxmax())
+
+
 # -- the lecture's code ----------------------------------------------------------------------------
 
 
-def slide_epoch(net: nn.Module, loader1: Iterable, loader2: Iterable, optimizer: torch.optim.Optimizer,
-                loss: Callable[[Tensor, Tensor], Tensor], beta: Callable[[float, float], float], alpha: float) -> None:
+def slide_epoch(net: nn.Module, loader1: Iterable, loader2: Iterable,
+                optimizer: torch.optim.Optimizer, loss: Callable[[Tensor, Tensor], Tensor],
+                beta: Callable[[float, float], float], alpha: float) -> None:
     """The lecture's epoch of mixup, with `Variable` left out and the source of its numbers as an argument."""
     for (x1, y1), (x2, y2) in zip(loader1, loader2):  # noqa: B905
         lam = beta(alpha, alpha)
@@ -132,6 +155,24 @@ def slide_epoch(net: nn.Module, loader1: Iterable, loader2: Iterable, optimizer:
         optimizer.zero_grad()
         loss(net(x), y).backward()
         optimizer.step()
+
+
+class TorchSGD:
+    """``torch.optim.SGD`` by the function that does its steps: to make one of the class loads PyTorch's compiler, for seconds."""
+
+    def __init__(self, params: Iterable[nn.Parameter], lr: float):
+        self.params, self.lr = list(params), lr
+
+    def zero_grad(self) -> None:
+        """No gradient yet."""
+        for p in self.params:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Every parameter moves along its gradient."""
+        sgd(self.params, [p.grad for p in self.params], [None] * len(self.params), lr=self.lr, weight_decay=0.0, momentum=0.0,
+            dampening=0.0, nesterov=False, maximize=False)
 
 
 def slide_gap(recipe: Recipe, seed: int) -> float:
@@ -146,7 +187,7 @@ def slide_gap(recipe: Recipe, seed: int) -> float:
     *_, last = train.walk([recipe], [seed], split)
     x1, y1, x2, y2, lams = zip(*pairs(recipe, seed, split), strict=True)
     numbers = iter(lams)
-    slide_epoch(net, [*zip(x1, y1, strict=True)], [*zip(x2, y2, strict=True)], torch.optim.SGD(net.parameters(), lr=recipe.rule.lr),
+    slide_epoch(net, [*zip(x1, y1, strict=True)], [*zip(x2, y2, strict=True)], TorchSGD(net.parameters(), recipe.rule.lr),
                 nn.functional.cross_entropy, lambda a, b: next(numbers), recipe.mixup.alpha)
     return max(((ours[0] - theirs).norm() / ours[0].norm()).item()
                for ours, theirs in zip(last.params.values(), net.parameters(), strict=True))

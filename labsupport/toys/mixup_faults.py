@@ -91,15 +91,19 @@ class Faulty(Mixup):
     fault: str = "healthy"
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix  # who and how much, not yet carried out
+        # who is blended and how much, not yet carried out
+        mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix
         runs, size = batch.y.shape
         y = F.one_hot(batch.y, classes).to(batch.x.dtype).flatten(0, 1)
         x = batch.x.flatten(0, 1)
-        own = self._own(runs, size, rngs).to(x) if self.fault == "lam_per_sample" else x.new_empty(0)
+        drawn = self.fault == "lam_per_sample"
+        own = self._own(runs, size, rngs).to(x) if drawn else x.new_empty(0)
         lam = mix.weights[1].repeat_interleave(size)
         another = y.view(runs, size, -1).flip(1).flatten(0, 1)
-        x, targets = BLENDS[self.fault](Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own))
-        return batch._replace(x=x.view(batch.x.shape), targets=targets.view(runs, size, -1))
+        pairs = Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own)
+        x, targets = BLENDS[self.fault](pairs)
+        return batch._replace(x=x.view(batch.x.shape),
+                              targets=targets.view(runs, size, -1))
 
     def _own(self, runs: int, size: int, rngs: Sequence[Generator]) -> Tensor:
         """A coefficient for each sample, (R·B,)."""
@@ -108,18 +112,19 @@ class Faulty(Mixup):
 
 
 def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
-    """Test accuracy of the recipe with each fault, in per cent: one row a fault, the mean with its interval.
+    """Test accuracy of the recipe without mixup and with each fault, in per cent: the mean with its interval.
 
     Args:
         recipe: one with mixup; its alpha is kept.
-        seeds: each fault is trained from each of these; the faults share them.
+        seeds: every row is trained from each of these.
     """
-    faulty = [replace(profiles.sized(recipe), mixup=Faulty(recipe.mixup.alpha, fault=fault)) for fault in BLENDS]
-    runs = [(name, seed, r) for name, r in zip(BLENDS, faulty, strict=True) for seed in seeds]
+    kinds = {"no mixup": None} | {fault: Faulty(recipe.mixup.alpha, fault=fault) for fault in BLENDS}
+    sized = profiles.sized(recipe)
+    runs = [(name, seed) for name in kinds for seed in seeds]
     found = {}
-    for rows, trained in train.train_many([(r, seed) for _, seed, r in runs]):
+    for rows, trained in train.train_many([(replace(sized, mixup=kinds[name]), seed) for name, seed in runs]):
         accuracy = next(values for _, metric, values in reversed(trained.metrics) if metric == "test_accuracy")
-        found |= {runs[row][:2]: 100 * value for row, value in zip(rows, accuracy.tolist(), strict=True)}
-    columns = {name: compare.interval([found[name, seed] for seed in seeds]) for name in BLENDS}
+        found |= {runs[row]: 100 * value for row, value in zip(rows, accuracy.tolist(), strict=True)}
+    columns = {name: compare.interval([found[name, seed] for seed in seeds]) for name in kinds}
     return pd.DataFrame({name: {"test accuracy (%)": f"{v.estimate:.1f}", "95 % interval": f"{v.low:.1f} to {v.high:.1f}"}
                          for name, v in columns.items()}).T

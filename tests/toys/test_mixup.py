@@ -3,12 +3,13 @@
 import pytest
 import torch
 
-from labsupport import augment, plots, train
+from labsupport import augment, compare, plots, train
 from labsupport.augment import Mixup
 from labsupport.contracts import Batch, Recipe
 from labsupport.models import MLP
 from labsupport.reference import mixup_batch as mb
 from labsupport.rules import SGD
+from labsupport.study import grid, study
 from labsupport.toys import mixup as toy
 from labsupport.toys import mixup_faults as faults
 
@@ -70,6 +71,25 @@ def test_the_pairs_handed_to_the_lectures_loop_make_our_batches():
         torch.testing.assert_close(lam * y1 + (1 - lam) * y2, batch.targets[0])
 
 
+def test_the_function_that_steps_for_torchs_sgd_steps_like_it():
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 5).double()) for _ in range(2)]
+    for optimizer, w in zip((toy.TorchSGD(weights[:1], 0.3), torch.optim.SGD(weights[1:], lr=0.3)), weights, strict=True):
+        for _ in range(3):
+            optimizer.zero_grad()
+            (w ** 4).sum().backward()
+            optimizer.step()
+    assert torch.equal(*weights) and not torch.equal(weights[0], torch.linspace(-1, 1, 5).double())
+
+
+def test_the_best_of_a_first_round_are_judged_by_the_seeds_of_both(tmp_path, monkeypatch):
+    monkeypatch.setenv("LABSUPPORT_HOME", str(tmp_path))
+    arms = grid(recipe(dtype="float32", mixup=None, valid_size=200), lr=[0.001, 0.1, 0.3, 1e12])
+    first, both = study(arms, range(2)), study(arms, range(4))
+    assert toy.finals(first, range(2, 4)).name == compare.best(both).name
+    early = compare.final(first, "valid_accuracy").mean()
+    assert toy.finals(first, range(2, 4), 1).name == early.idxmax()
+
+
 def faulty(fault, runs=2, size=20):
     rng = torch.Generator().manual_seed(0)
     x, y = torch.randn(runs, size, 3, generator=rng), torch.randint(5, (runs, size), generator=rng)
@@ -94,9 +114,9 @@ def test_each_fault_changes_inputs_or_targets_alone_and_targets_still_add_up_to_
     torch.testing.assert_close(made.targets.sum(2), torch.ones(2, 20))
 
 
-def test_the_study_of_faults_has_a_row_for_each():
+def test_the_study_of_faults_has_a_row_for_each_and_one_without_mixup():
     found = faults.fault_study(recipe(epochs=1, dtype="float32"), seeds=[0, 1])
-    assert list(found.index) == list(faults.BLENDS)
+    assert list(found.index) == ["no mixup", *faults.BLENDS]
 
 
 def test_every_patients_log_names_its_fault():
