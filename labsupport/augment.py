@@ -30,7 +30,7 @@ class RandomCrop:
     padding: int = 4
 
     def __post_init__(self):
-        if self.padding != int(self.padding) or self.padding < 0:
+        if not isinstance(self.padding, int) or self.padding < 0:
             raise ValueError(f"padding is {self.padding}; it must be a whole number of at least 0")
 
     def __call__(self, x: Tensor, rngs: Sequence[Generator], black: Tensor) -> Tensor:

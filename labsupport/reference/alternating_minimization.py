@@ -74,7 +74,7 @@ def objective(weights: Sequence[Tensor], biases: Sequence[Tensor],
 
     Source: Choromanska and others (2019), with the slide's sum over samples as a mean, and with biases.
     """
-    check_mu(mu)
+    check_positive("mu", mu)
     left = residuals(weights, biases, codes, x, activation)
     penalty = sum(r.square().sum(-1).mean(-1) for r in left)
     logits = layer(weights[-1], biases[-1], _rho(activation)(codes[-1]))
@@ -276,13 +276,8 @@ def _solve(A: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:
     return torch.linalg.solve(A + ridge * eye, right.mT).mT
 
 
-def check_mu(mu: float | Tensor) -> None:
-    """Raises a ValueError for a penalty that is none."""
-    check_positive("mu", mu)
-
-
 def check_positive(name: str, value: float | Tensor) -> None:
-    """Raises a ValueError unless a number, or the least of a tensor, is finite and above 0."""
+    """Raises a ValueError unless a number is finite and above 0; a tensor, one value a run, was checked number by number."""
     if not isinstance(value, Tensor) and not 0 < value < math.inf:
         raise ValueError(f"{name} is {value}; it must be a finite number above 0")
 

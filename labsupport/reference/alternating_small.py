@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from labsupport.reference.alternating_minimization import check_mu
+from labsupport.reference.alternating_minimization import check_positive
 
 
 def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor,
@@ -24,7 +24,7 @@ def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor,
     Raises:
         ValueError: for mu <= 0.
     """
-    check_mu(mu)
+    check_positive("mu", mu)
     c = (v * y + mu * w * x) / (v.square() + mu)
     return c, _fit(x, c, w), _fit(c, y, v)
 
@@ -54,7 +54,7 @@ def multiplier_sweep(x: Tensor, y: Tensor, u: Tensor, w: Tensor, v: Tensor,
 
     Source: the augmented Lagrangian, as in Taylor and others (2016), scaled.
     """
-    check_mu(mu)
+    check_positive("mu", mu)
     c = (v * y + mu * (w * x - u)) / (v.square() + mu)
     w = _fit(x, c + u, w)
     return c, w, u + c - w * x

@@ -4,6 +4,7 @@ R runs with N individuals each are evaluated as one stack of R·N copies. These 
 reference/evolution.py; a test holds them equal in float64. An *evaluation* is one individual on one batch.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +35,8 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {"cross_e
 
 
 def _check(rule: Any) -> None:
-    if not rule.sigma > 0:
-        raise ValueError(f"sigma is {rule.sigma}, the size of a mutation; it must be more than 0")
+    if not 0 < rule.sigma < math.inf:
+        raise ValueError(f"sigma is {rule.sigma}, the size of a mutation; it must be a finite number above 0")
     if not isinstance(rule.population, int) or rule.population < 2:
         raise ValueError(f"population is {rule.population}; it must be a whole number of at least 2")
     if rule.loss not in LOSSES:

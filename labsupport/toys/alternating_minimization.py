@@ -37,7 +37,7 @@ class BatchRun(NamedTuple):
 def batch_run(mu: float, *, sizes: tuple[int, ...] = (40, 32, 32, 10), size: int = 200, sweeps: int = 30, seeds: Sequence[int] = range(10),
               steps: int = 3, ridge: float = 1e-3, activation: str = "relu") -> BatchRun:
     """The batch form on MNIST-1D in float64: all codes from the top down, then all weights, with the objective after each update."""
-    am.check_mu(mu)
+    am.check_positive("mu", mu)
     split = datasets.load("mnist1d", train_size=size)
     net = MLP(sizes, activation=activation)
     params, _ = net.init([runtime.generator(seed, "init") for seed in seeds])
