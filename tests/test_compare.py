@@ -85,6 +85,7 @@ def test_cells_tell_a_diverged_one_from_a_missing_one():
     (lambda: compare.final(result({"a": A}), "speed"), "no metric 'speed'; measured were test_accuracy"),
     (lambda: compare.interval([1.0]), "at least two finite values"),
     (lambda: compare.interval([1.0, float("nan")]), "at least two finite values"),
+    (lambda: compare.interval([1.0, float("inf")]), "at least two finite values"),
     (lambda: compare.best(result({"a": A}), "test_accuracy", among=lambda arm: False), "no arm to choose from"),
 ])
 def test_a_bad_question_is_answered_plainly(ask, message):
