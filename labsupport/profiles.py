@@ -8,7 +8,7 @@ into the next.
 import dataclasses
 from typing import NamedTuple
 
-from labsupport import datasets, runtime
+from labsupport import datasets, runtime, train
 from labsupport.contracts import Recipe, Rule
 from labsupport.models import CNN, MLP, LocalMLP
 from labsupport.rules import Greedy
@@ -52,7 +52,7 @@ def sized(recipe: Recipe) -> Recipe:
     found = dataclasses.replace(recipe, data=size.data, model=_wider(recipe.model, size.wider, tuple(large.x_train.shape[1:])),
                                 train_size=recipe.train_size and max(_part(recipe.train_size, *share), large.classes),
                                 valid_size=_part(recipe.valid_size, *share))
-    return dataclasses.replace(found, rule=_staged(recipe.rule, _steps(found, len(large.y_train)), _steps(recipe, len(small.y_train))))
+    return dataclasses.replace(found, rule=_staged(recipe, found))
 
 
 def _part(count: int, of: int, instead_of: int) -> int:
@@ -60,17 +60,13 @@ def _part(count: int, of: int, instead_of: int) -> int:
     return count * of // instead_of
 
 
-def _steps(recipe: Recipe, pool: int) -> int:
-    """In an epoch, as ``train.steps_in_epoch`` has them once the data are loaded."""
-    return max(1, (recipe.train_size or pool - recipe.valid_size) // recipe.batch_size)
-
-
-def _staged(rule: Rule, steps: int, instead_of: int) -> Rule:
-    """The rule with its stages as many epochs long when an epoch has so many steps instead of others."""
-    source = getattr(rule, "gradient", None)
+def _staged(recipe: Recipe, found: Recipe) -> Rule:
+    """The rule with its stages as many epochs long in the larger recipe ``found``, where an epoch has other steps."""
+    source = getattr(recipe.rule, "gradient", None)
     if not isinstance(source, Greedy):
-        return rule
-    return dataclasses.replace(rule, gradient=dataclasses.replace(source, stage=max(1, _part(source.stage, steps, instead_of))))
+        return recipe.rule
+    steps, instead_of = (train.steps_in_epoch(item, train.load(item)) for item in (found, recipe))
+    return dataclasses.replace(recipe.rule, gradient=dataclasses.replace(source, stage=max(1, _part(source.stage, steps, instead_of))))
 
 
 def _wider(model: MLP | LocalMLP | CNN, times: int, shape: tuple[int, ...]) -> MLP | LocalMLP | CNN:
