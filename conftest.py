@@ -12,7 +12,9 @@ from tools import layout
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The built HTML; built now if anything in it has changed."""
-    done = subprocess.run([sys.executable, "-m", "tools.book"], cwd=layout.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.book"], cwd=layout.ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return layout.HTML
 
@@ -21,4 +23,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for a ``chapter`` runs once for each."""
     if "chapter" in metafunc.fixturenames:
         chapters = sorted(layout.CHAPTERS.glob("*.ipynb"))
-        metafunc.parametrize("chapter", chapters, ids=[path.stem for path in chapters], scope="session")
+        metafunc.parametrize(
+            "chapter", chapters, ids=[path.stem for path in chapters], scope="session"
+        )

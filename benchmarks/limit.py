@@ -1,8 +1,11 @@
-"""The matrix-product limit: how long the machine takes for the bare products of a job, and nothing else.
+"""The matrix-product limit: how long the machine takes for the bare products of a job, and nothing
+else.
 
-Every product is one ``torch.bmm`` over all runs, into memory that is already there. Each may have its operands
-stored either way round, and the work may be shared in two ways: by one Python thread with all of PyTorch's threads,
-or by as many Python threads as there are cores, each with a share of the runs. The limit is the smallest that is found.
+Every product is one ``torch.bmm`` over all runs, into memory that is already there. Each may have
+its operands
+stored either way round, and the work may be shared in two ways: by one Python thread with all of
+PyTorch's threads, or by as many Python threads as there are cores, each with a share of the runs.
+The limit is the smallest that is found.
 """
 
 import threading
@@ -20,11 +23,13 @@ Operands = tuple[Tensor, Tensor, Tensor]
 TRIALS = 15
 
 
-def operands(shape: Product, runs: int, turned: tuple[bool, bool]) -> Operands:
-    """Two factors and a place for the result, of R runs; a factor that is turned is stored transposed."""
+def operands(shape: Product, runs: int, transposed: tuple[bool, bool]) -> Operands:
+    """Two factors and a place for the result, of R runs; a factor that is turned is stored
+    transposed.
+    """
     m, k, n = shape
-    a = torch.randn(runs, k, m).mT if turned[0] else torch.randn(runs, m, k)
-    b = torch.randn(runs, n, k).mT if turned[1] else torch.randn(runs, k, n)
+    a = torch.randn(runs, k, m).mT if transposed[0] else torch.randn(runs, m, k)
+    b = torch.randn(runs, n, k).mT if transposed[1] else torch.randn(runs, k, n)
     return a, b, torch.empty(runs, m, n)
 
 
@@ -43,11 +48,17 @@ def seconds(work: Callable[[], None]) -> float:
 
 
 def fastest_layout(shape: Product, runs: int) -> Operands:
-    """Of the four ways to store the factors, the one that multiplies fastest with the threads as they are set."""
-    candidates = [operands(shape, runs, turned) for turned in product((False, True), repeat=2)]
+    """Of the four ways to store the factors, the one that multiplies fastest with the threads as
+    they are set.
+    """
+    candidates = [
+        operands(shape, runs, transposed) for transposed in product((False, True), repeat=2)
+    ]
+
     def best(candidate: Operands) -> float:
         multiply([candidate], 3)
         return min(seconds(lambda: multiply([candidate], 5)) for _ in range(TRIALS))
+
     return min(candidates, key=best)
 
 
@@ -59,7 +70,9 @@ class Limit:
         self.times = job.recipe.epochs * train.steps_in_epoch(job.recipe, train.load(job.recipe))
         shapes = job.products(job.recipe)
         self.whole = [fastest_layout(shape, job.seeds) for shape in shapes]
-        shares = [share for share in torch.arange(job.seeds).tensor_split(self.threads) if len(share)]
+        shares = [
+            share for share in torch.arange(job.seeds).tensor_split(self.threads) if len(share)
+        ]
         torch.set_num_threads(1)
         self.shared = [[fastest_layout(shape, len(share)) for shape in shapes] for share in shares]
         torch.set_num_threads(self.threads)
@@ -71,7 +84,9 @@ class Limit:
             torch.set_num_threads(self.threads)
 
     def side_by_side(self) -> float:
-        """One Python thread a core, each with its share of the runs; timed from the moment that all stand ready."""
+        """One Python thread a core, each with its share of the runs; timed from the moment that all
+        stand ready.
+        """
         ready = threading.Barrier(len(self.shared) + 1)
 
         def work(step: list[Operands]) -> None:

@@ -1,7 +1,8 @@
-"""The contenders: ours, and the same work in PyTorch, with a DataLoader, in skorch and in Lightning.
+"""The contenders: ours, and the same work in PyTorch, with a DataLoader, in skorch and in
+Lightning.
 
-Each takes a job and returns the mean test accuracy over its seeds, so that doing less shows. Each shuffles every
-epoch anew, and ends a seed with loss and accuracy on the training and the test part.
+Each takes a job and returns the mean test accuracy over its seeds, so that doing less shows. Each
+shuffles every epoch anew, and ends a seed with loss and accuracy on the training and the test part.
 """
 
 import logging
@@ -17,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from benchmarks.jobs import Job
 from labsupport import train
-from labsupport.contracts import Split
+from labsupport.types import Dataset
 
 Contender = Callable[[Job], float]
 
@@ -25,37 +26,54 @@ Contender = Callable[[Job], float]
 def ours(job: Job) -> float:
     """All seeds in one call of labsupport."""
     stacks = train.train_many([(job.recipe, seed) for seed in range(job.seeds)])
-    return torch.cat([values for _, trained in stacks for _, metric, values in trained.metrics
-                      if metric == "test_accuracy"]).mean().item()
+    return (
+        torch.cat(
+            [
+                values
+                for _, trained in stacks
+                for _, metric, values in trained.metrics
+                if metric == "test_accuracy"
+            ]
+        )
+        .mean()
+        .item()
+    )
 
 
 @torch.no_grad()
-def evaluate(module: nn.Module, split: Split) -> float:
-    """Loss and accuracy on both parts, each in one forward pass; returns the accuracy on the test part."""
+def evaluate(module: nn.Module, dataset: Dataset) -> float:
+    """Loss and accuracy on both parts, each in one forward pass; returns the accuracy on the test
+    part.
+    """
     module.eval()
     measured = {}
-    for part, x, y in (("train", split.x_train, split.y_train), ("test", split.x_test, split.y_test)):
+    for part, x, y in (
+        ("train", dataset.x_train, dataset.y_train),
+        ("test", dataset.x_test, dataset.y_test),
+    ):
         z = module(x)
         measured[part] = F.cross_entropy(z, y).item(), (z.argmax(1) == y).float().mean().item()
     return measured["test"][1]
 
 
-def each_seed(job: Job, one: Callable[[Job, Split, int], float]) -> float:
+def each_seed(job: Job, one: Callable[[Job, Dataset, int], float]) -> float:
     """The mean of ``one`` over the job's seeds."""
-    split = train.load(job.recipe)
+    dataset = train.load(job.recipe)
     accuracies = []
     for seed in range(job.seeds):
         torch.manual_seed(seed)
-        accuracies.append(one(job, split, seed))
+        accuracies.append(one(job, dataset, seed))
     return fmean(accuracies)
 
 
 def _sgd(job: Job, module: nn.Module) -> torch.optim.SGD:
-    return torch.optim.SGD(module.parameters(), lr=job.recipe.rule.lr, momentum=job.recipe.rule.momentum)
+    return torch.optim.SGD(
+        module.parameters(), lr=job.recipe.rule.lr, momentum=job.recipe.rule.momentum
+    )
 
 
-def _loader(job: Job, split: Split) -> DataLoader:
-    data = TensorDataset(split.x_train, split.y_train)
+def _loader(job: Job, dataset: Dataset) -> DataLoader:
+    data = TensorDataset(dataset.x_train, dataset.y_train)
     return DataLoader(data, batch_size=job.recipe.batch_size, shuffle=True, drop_last=True)
 
 
@@ -68,26 +86,30 @@ def _step(module: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor, y: Ten
 
 def plain(job: Job) -> float:
     """A PyTorch loop over tensors that are in memory: the fastest of the usual ways."""
-    def one(job: Job, split: Split, seed: int) -> float:
+
+    def one(job: Job, dataset: Dataset, seed: int) -> float:
         module, size = job.module(), job.recipe.batch_size
         optimizer = _sgd(job, module)
         for _ in range(job.recipe.epochs):
-            order = torch.randperm(len(split.y_train))
-            for rows in order[:len(order) // size * size].split(size):
-                _step(module, optimizer, split.x_train[rows], split.y_train[rows])
-        return evaluate(module, split)
+            order = torch.randperm(len(dataset.y_train))
+            for rows in order[: len(order) // size * size].split(size):
+                _step(module, optimizer, dataset.x_train[rows], dataset.y_train[rows])
+        return evaluate(module, dataset)
+
     return each_seed(job, one)
 
 
 def loader(job: Job) -> float:
     """The same loop over a DataLoader."""
-    def one(job: Job, split: Split, seed: int) -> float:
-        module, batches = job.module(), _loader(job, split)
+
+    def one(job: Job, dataset: Dataset, seed: int) -> float:
+        module, batches = job.module(), _loader(job, dataset)
         optimizer = _sgd(job, module)
         for _ in range(job.recipe.epochs):
             for x, y in batches:
                 _step(module, optimizer, x, y)
-        return evaluate(module, split)
+        return evaluate(module, dataset)
+
     return each_seed(job, one)
 
 
@@ -95,15 +117,25 @@ def skorch(job: Job) -> float:
     """skorch's classifier, with no validation split and nothing printed."""
     from skorch import NeuralNetClassifier
 
-    def one(job: Job, split: Split, seed: int) -> float:
+    def one(job: Job, dataset: Dataset, seed: int) -> float:
         rule = job.recipe.rule
-        net = NeuralNetClassifier(job.module, criterion=nn.CrossEntropyLoss, optimizer=torch.optim.SGD, lr=rule.lr,
-                                  optimizer__momentum=rule.momentum, batch_size=job.recipe.batch_size,
-                                  max_epochs=job.recipe.epochs, iterator_train__shuffle=True,
-                                  iterator_train__drop_last=True, train_split=None, verbose=0,
-                                  callbacks__print_log=None)
-        net.fit(split.x_train, split.y_train)
-        return evaluate(net.module_, split)
+        net = NeuralNetClassifier(
+            job.module,
+            criterion=nn.CrossEntropyLoss,
+            optimizer=torch.optim.SGD,
+            lr=rule.lr,
+            optimizer__momentum=rule.momentum,
+            batch_size=job.recipe.batch_size,
+            max_epochs=job.recipe.epochs,
+            iterator_train__shuffle=True,
+            iterator_train__drop_last=True,
+            train_split=None,
+            verbose=0,
+            callbacks__print_log=None,
+        )
+        net.fit(dataset.x_train, dataset.y_train)
+        return evaluate(net.module_, dataset)
+
     return each_seed(job, one)
 
 
@@ -124,12 +156,19 @@ def lightning(job: Job) -> float:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return _sgd(job, self)
 
-    def one(job: Job, split: Split, seed: int) -> float:
+    def one(job: Job, dataset: Dataset, seed: int) -> float:
         model = Classifier()
-        trainer = L.Trainer(max_epochs=job.recipe.epochs, accelerator="cpu", devices=1, logger=False,
-                            enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
-        trainer.fit(model, _loader(job, split))
-        return evaluate(model.module, split)
+        trainer = L.Trainer(
+            max_epochs=job.recipe.epochs,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(model, _loader(job, dataset))
+        return evaluate(model.module, dataset)
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -137,7 +176,12 @@ def lightning(job: Job) -> float:
         return each_seed(job, one)
 
 
-PEERS: dict[str, Contender] = {"plain": plain, "loader": loader, "skorch": skorch, "lightning": lightning}
+PEERS: dict[str, Contender] = {
+    "plain": plain,
+    "loader": loader,
+    "skorch": skorch,
+    "lightning": lightning,
+}
 EXTRA = ("skorch", "lightning")
 """Peers that are packages of their own, under the same name."""
 

@@ -1,7 +1,9 @@
 """What a batch goes through before a step: transforms of the inputs, and mixup.
 
-A transform is a frozen record, called with a batch of R runs, one generator a run, and what black is in the units of the
-inputs. It acts on every sample apart. Signals (R, B, L) are images of one row: they are moved and mirrored along it.
+A transform is a frozen record, called with a batch of R runs, one generator a run, and what black
+is in the units of the
+inputs. It acts on every sample apart. Signals (R, B, L) are images of one row: they are moved and
+mirrored along it.
 """
 
 import math
@@ -12,9 +14,9 @@ import torch
 from torch import Generator, Tensor
 
 from labsupport import runtime
-from labsupport.contracts import Batch, Mix, Mixing, Split, Transform
-from labsupport.reference import augmentation, mixup
+from labsupport.ops import augmentation, mixup
 from labsupport.runtime import uniform
+from labsupport.types import Batch, Dataset, Mix, Mixing, Transform
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class RandomCrop:
     """Every sample is moved by up to ``padding`` pixels each way; black comes in at the border.
 
     Args:
-        padding: p, a whole number of at least 0: one of (2p + 1)² windows for an image, of 2p + 1 for a signal.
+        padding: p, a whole number of at least 0: one of (2p + 1)² windows for an image, of 2p + 1
+            for a signal.
 
     Source: ``torchvision.transforms.v2.RandomCrop(size of the image, padding=p)``.
     """
@@ -33,11 +36,15 @@ class RandomCrop:
         if not isinstance(self.padding, int) or self.padding < 0:
             raise ValueError(f"padding is {self.padding}; it must be a whole number of at least 0")
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], black: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
         images, p = _as_images(x), self.padding
         padding = (0 if x.dim() == 3 else p, p)
-        tops, lefts = ((u * (2 * side + 1)).long() for u, side in zip(_draw(x, rngs, 2), padding, strict=True))
-        return augmentation.crop(images, tops, lefts, padding=padding, fill=black).view(x.shape)
+        tops, lefts = (
+            (u * (2 * side + 1)).long() for u, side in zip(_draw(x, rngs, 2), padding, strict=True)
+        )
+        return augmentation.crop(images, tops, lefts, padding=padding, fill=fill_value).view(
+            x.shape
+        )
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,11 @@ class RandomFlip:
 
     def __post_init__(self):
         if not 0 <= self.p <= 1:
-            raise ValueError(f"p is {self.p}, the probability to mirror a sample; it must be in [0, 1]")
+            raise ValueError(
+                f"p is {self.p}, the probability to mirror a sample; it must be in [0, 1]"
+            )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], black: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
         (u,) = _draw(x, rngs, 1)
         return augmentation.flip(_as_images(x), u < _per_sample(self.p, x)).view(x.shape)
 
@@ -71,11 +80,15 @@ class RandomRotation:
 
     def __post_init__(self):
         if not 0 <= self.degrees < math.inf:
-            raise ValueError(f"degrees is {self.degrees}, the largest angle; it must be a number of at least 0")
+            raise ValueError(
+                f"degrees is {self.degrees}, the largest angle; it must be a number of at least 0"
+            )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], black: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
         (u,) = _draw(x, rngs, 1)
-        return augmentation.rotate(_as_images(x), (2 * u - 1) * _per_sample(self.degrees, x), fill=black).view(x.shape)
+        return augmentation.rotate(
+            _as_images(x), (2 * u - 1) * _per_sample(self.degrees, x), fill=fill_value
+        ).view(x.shape)
 
 
 @dataclass(frozen=True)
@@ -84,8 +97,9 @@ class Cutout:
 
     Args:
         size: its side.
-        inside: True: the square lies in the image, as in torchvision's RandomErasing. False: its middle does, and what
-            hangs out over the border is lost, as DeVries and Taylor (2017) have it.
+        inside: True: the square lies in the image, as in torchvision's RandomErasing. False: its
+            middle does, and what hangs out over the border is lost, as DeVries and Taylor (2017)
+            have it.
     """
 
     size: int = 8
@@ -93,26 +107,37 @@ class Cutout:
 
     def __post_init__(self):
         if self.size != int(self.size) or self.size < 1:
-            raise ValueError(f"size is {self.size}, the side of the square; it must be a whole number of at least 1")
+            raise ValueError(
+                f"size is {self.size}, the side of the square; it must be a whole number of at"
+                " least 1"
+            )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], black: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
         images = _as_images(x)
         if self.inside and self.size > min(images.shape[2:]):
-            raise ValueError(f"size is {self.size}; a square inside an image of {tuple(images.shape[2:])} cannot be larger")
+            raise ValueError(
+                f"size is {self.size}; a square inside an image of {tuple(images.shape[2:])} cannot"
+                " be larger"
+            )
         places = [side - self.size + 1 if self.inside else side for side in images.shape[2:]]
         back = 0 if self.inside else self.size // 2
-        tops, lefts = ((u * count).long() - back for u, count in zip(_draw(x, rngs, 2), places, strict=True))
-        return augmentation.cutout(images, tops, lefts, size=self.size, fill=black).view(x.shape)
+        tops, lefts = (
+            (u * count).long() - back for u, count in zip(_draw(x, rngs, 2), places, strict=True)
+        )
+        return augmentation.cutout(images, tops, lefts, size=self.size, fill=fill_value).view(
+            x.shape
+        )
 
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each sample is blended with another of its batch, and its label alike: one coefficient a batch and run.
+    """Each sample is blended with another of its batch, and its label alike: one coefficient a
+    batch and run.
 
     Args:
         alpha: of the coefficient's distribution Beta(alpha, alpha), above 0.
-        layers: where to blend: 0 the inputs, i what hidden layer i puts out. With several, each batch of each run takes
-            one of them at random: manifold mixup.
+        layers: where to blend: 0 the inputs, i what hidden layer i puts out. With several, each
+            batch of each run takes one of them at random: manifold mixup.
 
     Raises:
         ValueError: for an alpha that is not above 0, or no layer, or a negative one.
@@ -123,21 +148,35 @@ class Mixup:
 
     def __post_init__(self):
         if not 0 < self.alpha < math.inf:
-            raise ValueError(f"alpha is {self.alpha}; it must be a number above 0 (no mixup: mixup=None)")
+            raise ValueError(
+                f"alpha is {self.alpha}; it must be a number above 0 (no mixup: mixup=None)"
+            )
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
-            raise ValueError(f"layers are {self.layers}; name at least one, each once: 0 for the inputs, i for hidden layer i")
+            raise ValueError(
+                f"layers are {self.layers}; name at least one, each once: 0 for the inputs, i for"
+                " hidden layer i"
+            )
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        """The batch with blended inputs and targets, or with what a network needs to blend deeper down."""
+        """The batch with blended inputs and targets, or with what a network needs to blend deeper
+        down.
+        """
         runs, size = batch.y.shape
         u = uniform(rngs, size + 2, torch.empty(runs, dtype=torch.float64))
         lam = mixup.coefficient(u[:, 0], self.alpha).to(batch.x)
         chosen = (u[:, 1] * len(self.layers)).long().to(lam.device)
-        partner = u[:, 2:].argsort(1).add_(torch.arange(runs)[:, None] * size).flatten().to(lam.device)
-        mix = Mix(partner, {layer: torch.where(chosen == i, lam, 1.0) for i, layer in enumerate(self.layers)})
+        partner = (
+            u[:, 2:].argsort(1).add_(torch.arange(runs)[:, None] * size).flatten().to(lam.device)
+        )
+        mix = Mix(
+            partner,
+            {layer: torch.where(chosen == i, lam, 1.0) for i, layer in enumerate(self.layers)},
+        )
         labels = batch.x.new_zeros(runs, size, classes).scatter_(2, batch.y[..., None], 1.0)
         targets = mixup.blend(labels, _others(labels, mix), lam)
-        return batch._replace(x=blended(batch.x, mix, 0), targets=targets, mix=mix if max(self.layers) else None)
+        return batch._replace(
+            x=blended(batch.x, mix, 0), targets=targets, mix=mix if max(self.layers) else None
+        )
 
 
 def blended(h: Tensor, mix: Mix | None, layer: int) -> Tensor:
@@ -159,7 +198,10 @@ def _as_images(x: Tensor) -> Tensor:
         ValueError: for inputs that are neither.
     """
     if x.dim() not in (3, 5):
-        raise ValueError(f"inputs have shape {tuple(x.shape)}; images (R, B, C, H, W) and signals (R, B, L) can be changed")
+        raise ValueError(
+            f"inputs have shape {tuple(x.shape)}; images (R, B, C, H, W) and signals (R, B, L) can"
+            " be changed"
+        )
     return x.flatten(0, 1) if x.dim() == 5 else x.reshape(-1, 1, 1, x.shape[2])
 
 
@@ -173,15 +215,24 @@ def _per_sample(value: float | Tensor, x: Tensor) -> float | Tensor:
     return value.to(x.dtype).repeat_interleave(x.shape[1]) if isinstance(value, Tensor) else value
 
 
-def prepared(batch: Batch, transforms: Sequence[Transform], mix: Mixing | None, split: Split,
-             rngs: tuple[Sequence[Generator], Sequence[Generator]]) -> Batch:
-    """A batch as a step sees it: transformed, then blended; ``rngs`` are the runs' generators for either."""
+def prepared(
+    batch: Batch,
+    transforms: Sequence[Transform],
+    mix: Mixing | None,
+    dataset: Dataset,
+    rngs: tuple[Sequence[Generator], Sequence[Generator]],
+) -> Batch:
+    """A batch as a step sees it: transformed, then blended; ``rngs`` are the runs' generators for
+    either.
+    """
     for transform in transforms:
-        batch = batch._replace(x=transform(batch.x, rngs[0], split.black))
-    return mix(batch, split.classes, rngs[1]) if mix else batch
+        batch = batch._replace(x=transform(batch.x, rngs[0], dataset.fill_value))
+    return mix(batch, dataset.classes, rngs[1]) if mix else batch
 
 
 def generators(seeds: Sequence[int]) -> tuple[list[Generator], list[Generator]]:
     """The runs' generators for transforms, and for mixup."""
-    changes, blends = ([runtime.generator(seed, stream) for seed in seeds] for stream in ("augment", "mixup"))
+    changes, blends = (
+        [runtime.generator(seed, stream) for seed in seeds] for stream in ("augment", "mixup")
+    )
     return changes, blends

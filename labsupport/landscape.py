@@ -1,6 +1,8 @@
-"""The loss around a run, step by step: the probes of Santurkar et al. (2018), over any network of the book.
+"""The loss around a run, step by step: the probes of Santurkar et al. (2018), over any network of
+the book.
 
-Everything is taken on the batch of the step itself and in train mode, as the optimizer sees it. Nothing here changes the run.
+Everything is taken on the batch of the step itself and in train mode, as the optimizer sees it.
+Nothing here changes the run.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,12 +13,16 @@ import torch
 from torch import Tensor
 
 from labsupport import profiles, rules, runtime, train
-from labsupport.contracts import Batch, Net, Recipe, Step
 from labsupport.stacks import Stack, stacked
+from labsupport.types import Batch, Net, Recipe, Step
 
 
-def loss_and_gradient(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch) -> tuple[Tensor, Stack]:
-    """The loss of each run (R,) on a batch and its gradient; buffers and generators are left as they were."""
+def loss_and_gradient(
+    net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch
+) -> tuple[Tensor, Stack]:
+    """The loss of each run (R,) on a batch and its gradient; buffers and generators are left as
+    they were.
+    """
     aside = {name: buffer.clone() for name, buffer in buffers.items()}
     rngs = [rng.clone_state() for rng in batch.rngs]
     gradient = params.like()
@@ -24,17 +30,20 @@ def loss_and_gradient(net: Net, params: Stack, buffers: dict[str, Tensor], batch
     return loss, gradient
 
 
-def along_gradient(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
-                   rates: Sequence[float]) -> dict[str, Tensor]:
-    r"""What a walk along the negative gradient meets, :math:`w - \eta\nabla L(w)` for several rates.
+def along_gradient(
+    net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, rates: Sequence[float]
+) -> dict[str, Tensor]:
+    r"""What a walk along the negative gradient meets, :math:`w - \eta\nabla L(w)` for several
+    rates.
 
     Args:
         net, params, buffers, batch: where R runs stand, and what they see there.
         rates: S step sizes :math:`\eta > 0`.
 
     Returns:
-        ``loss`` (S, R); ``predictiveness`` (S, R), the distance :math:`\lVert\nabla L(w) - \nabla L(w-\eta\nabla L)\rVert`
-        between the gradient here and there; ``smoothness`` (R,), the largest of these distances over the distance walked.
+        ``loss`` (S, R); ``predictiveness`` (S, R), the distance
+        :math:`\lVert\nabla L(w) - \nabla L(w-\eta\nabla L)\rVert` between the gradient here and
+        there; ``smoothness`` (R,), the largest of these distances over the distance walked.
 
     Raises:
         ValueError: if there is no rate, or one is not positive.
@@ -50,13 +59,22 @@ def along_gradient(net: Net, params: Stack, buffers: dict[str, Tensor], batch: B
         loss, gradient = loss_and_gradient(net, there, buffers, batch)
         losses.append(loss)
         distances.append((gradient.flat - here.flat).norm(dim=1))
-    walked = torch.tensor(rates, dtype=here.flat.dtype, device=here.flat.device)[:, None] * here.flat.norm(dim=1)
+    walked = torch.tensor(rates, dtype=here.flat.dtype, device=here.flat.device)[
+        :, None
+    ] * here.flat.norm(dim=1)
     distances = torch.stack(distances)
-    return {"loss": torch.stack(losses), "predictiveness": distances, "smoothness": (distances / walked).amax(0)}
+    return {
+        "loss": torch.stack(losses),
+        "predictiveness": distances,
+        "smoothness": (distances / walked).amax(0),
+    }
 
 
-def covariate_shift(net: Net, before: Stack, after: Stack, buffers: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    r"""The shift measure: how a layer's gradient changes when the layers below it have taken their step.
+def covariate_shift(
+    net: Net, before: Stack, after: Stack, buffers: dict[str, Tensor], batch: Batch
+) -> dict[str, Tensor]:
+    r"""The shift measure: how a layer's gradient changes when the layers below it have taken their
+    step.
 
     .. math::
         \lVert G_{t,i} - G'_{t,i}\rVert, \qquad
@@ -68,8 +86,8 @@ def covariate_shift(net: Net, before: Stack, after: Stack, buffers: dict[str, Te
         before, after: the parameters before a step and after it.
 
     Returns:
-        For each layer i from the second on: ``shift<i>`` (R,), relative to the length of G, and ``cosine<i>`` (R,)
-        between the two gradients.
+        For each layer i from the second on: ``shift<i>`` (R,), relative to the length of G, and
+        ``cosine<i>`` (R,) between the two gradients.
 
     Source: Santurkar et al. (2018), Definition 2.1.
     """
@@ -88,13 +106,17 @@ def covariate_shift(net: Net, before: Stack, after: Stack, buffers: dict[str, Te
 
 def steps_with_batches(recipe: Recipe, seeds: Sequence[int]) -> Iterator[tuple[Step, Stack, Batch]]:
     """Along R runs: where they are, a copy of the parameters, and the batch of the step to come."""
-    split = train.load(recipe)
-    steps = train.walk([recipe] * len(seeds), seeds, split)
-    for step, (_, batch) in zip(steps, train.batches([recipe] * len(seeds), seeds, split), strict=False):
+    dataset = train.load(recipe)
+    steps = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
+    for step, (_, batch) in zip(
+        steps, train.batches([recipe] * len(seeds), seeds, dataset), strict=False
+    ):
         yield step, Stack(step.params.flat.clone(), step.params.shapes), batch
 
 
-def survey(recipe: Recipe, seeds: Sequence[int], rates: Sequence[float], every: int = 10) -> pd.DataFrame:
+def survey(
+    recipe: Recipe, seeds: Sequence[int], rates: Sequence[float], every: int = 10
+) -> pd.DataFrame:
     """The landscape along R runs: step, seed, metric, value, every so many steps.
 
     Args:
@@ -104,8 +126,9 @@ def survey(recipe: Recipe, seeds: Sequence[int], rates: Sequence[float], every: 
         every: steps between two looks.
 
     Returns:
-        A tidy table with the metrics ``loss_low``, ``loss_high``, ``predictiveness_low``, ``predictiveness_high`` (the
-        least and the most over the rates), ``smoothness`` and, from one step to the next, ``shift<i>`` and ``cosine<i>``.
+        A tidy table with the metrics ``loss_low``, ``loss_high``, ``predictiveness_low``,
+        ``predictiveness_high`` (the least and the most over the rates), ``smoothness`` and, from
+        one step to the next, ``shift<i>`` and ``cosine<i>``.
     """
     recipe = profiles.sized(recipe)
     net = stacked([recipe.model], runtime.device())
@@ -114,13 +137,22 @@ def survey(recipe: Recipe, seeds: Sequence[int], rates: Sequence[float], every: 
         for (step, before, batch), (_, after, _) in pairwise(steps_with_batches(recipe, seeds)):
             if step.t % every == 0:
                 found = _look(net, before, after, step.buffers, batch, rates)
-                rows += [(step.t, seed, name, value.item()) for name, values in found.items()
-                         for seed, value in zip(seeds, values, strict=True)]
+                rows += [
+                    (step.t, seed, name, value.item())
+                    for name, values in found.items()
+                    for seed, value in zip(seeds, values, strict=True)
+                ]
     return pd.DataFrame(rows, columns=["step", "seed", "metric", "value"])
 
 
-def _look(net: Net, before: Stack, after: Stack, buffers: dict[str, Tensor], batch: Batch,
-          rates: Sequence[float]) -> dict[str, Tensor]:
+def _look(
+    net: Net,
+    before: Stack,
+    after: Stack,
+    buffers: dict[str, Tensor],
+    batch: Batch,
+    rates: Sequence[float],
+) -> dict[str, Tensor]:
     ahead = along_gradient(net, before, buffers, batch, rates)
     found = {"smoothness": ahead["smoothness"]}
     for name in ("loss", "predictiveness"):

@@ -18,5 +18,5 @@ def _without_docstring(function: Callable) -> str:
     body = ast.parse(source).body[0].body
     lines = source.splitlines()
     if ast.get_docstring(ast.parse(source).body[0]) is not None:
-        del lines[body[0].lineno - 1:body[0].end_lineno]
+        del lines[body[0].lineno - 1 : body[0].end_lineno]
     return "\n".join(lines)

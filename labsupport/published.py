@@ -1,8 +1,10 @@
-"""CIFAR-10 and MNIST as they were published, for the full profile: checked, fetched where they are missing, read.
+"""CIFAR-10 and MNIST as they were published, for the full profile: checked, fetched where they are
+missing, read.
 
-The files lie in ``data`` below the book's home, in the folders and under the names that torchvision gives them. At every
-reading each is held to the checksum that torchvision knows. What is missing is fetched into a folder aside and moved in
-when it is whole. No file that is there is ever written over or removed; a damaged one is never used, but named.
+The files lie in ``data`` below the book's home, in the folders and under the names that torchvision
+gives them. At every reading each is held to the checksum that torchvision knows. What is missing is
+fetched into a folder aside and moved in when it is whole. No file that is there is ever written
+over or removed; a damaged one is never used, but named.
 """
 
 import shutil
@@ -22,7 +24,9 @@ class Unavailable(RuntimeError):
 
 
 class Files(NamedTuple):
-    """What torchvision knows of a data set; files by their path below the folder, each with its md5."""
+    """What torchvision knows of a data set; files by their path below the folder, each with its
+    md5.
+    """
 
     dataset: Callable[..., Any]
     kept: Mapping[str, str]
@@ -34,13 +38,19 @@ class Files(NamedTuple):
 
 def _mnist() -> Files:
     from torchvision.datasets import MNIST
+
     files = {f"MNIST/raw/{file}": md5 for file, md5 in MNIST.resources}
     return Files(MNIST, files, files, MNIST.mirrors[0])
 
 
 def _cifar10() -> Files:
     from torchvision.datasets import CIFAR10
-    files = [*CIFAR10.train_list, *CIFAR10.test_list, (CIFAR10.meta["filename"], CIFAR10.meta["md5"])]
+
+    files = [
+        *CIFAR10.train_list,
+        *CIFAR10.test_list,
+        (CIFAR10.meta["filename"], CIFAR10.meta["md5"]),
+    ]
     kept = {f"{CIFAR10.base_folder}/{file}": md5 for file, md5 in files}
     return Files(CIFAR10, kept, {CIFAR10.filename: CIFAR10.tgz_md5}, CIFAR10.url)
 
@@ -54,10 +64,12 @@ def folder() -> Path:
 
 
 def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of "train" and "test" the images (N, C, H, W), uint8, and the labels (N,), int64, in the published order.
+    """Of "train" and "test" the images (N, C, H, W), uint8, and the labels (N,), int64, in the
+    published order.
 
     Raises:
-        Unavailable: if files are damaged, or missing and not to be had from the network; it names them and their place.
+        Unavailable: if files are damaged, or missing and not to be had from the network; it names
+            them and their place.
     """
     files, gone = PUBLISHED[name](), missing(name)
     refuse_damaged(name)
@@ -65,12 +77,17 @@ def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     with tempfile.TemporaryDirectory(dir=folder(), prefix=".") as aside:
         _copy(files.fetched if gone else files.kept, folder(), Path(aside))
         try:
-            parts = {part: files.dataset(aside, train=part == "train", download=True) for part in ("train", "test")}
+            parts = {
+                part: files.dataset(aside, train=part == "train", download=True)
+                for part in ("train", "test")
+            }
         except (OSError, RuntimeError, HTTPException) as error:
             raise Unavailable(f"{advice(name)} Fetching them failed: {error}") from error
         _copy(gone, Path(aside), folder())
-    return {part: (_channels_first(np.asarray(found.data)), np.asarray(found.targets, dtype=np.int64))
-            for part, found in parts.items()}
+    return {
+        part: (_channels_first(np.asarray(found.data)), np.asarray(found.targets, dtype=np.int64))
+        for part, found in parts.items()
+    }
 
 
 def missing(name: str) -> list[str]:
@@ -85,23 +102,31 @@ def refuse_damaged(name: str) -> None:
         Unavailable: for those that are truncated or something else; it names them.
     """
     from torchvision.datasets.utils import calculate_md5
+
     files, bad = PUBLISHED[name](), []
     for file, md5 in (files.kept | files.fetched if missing(name) else files.kept).items():
         path = folder() / file
         if path.exists() and (found := calculate_md5(path)) != md5:
-            bad.append(f"{path} is truncated or another file: its md5 is {found} and should be {md5}.")
+            bad.append(
+                f"{path} is truncated or another file: its md5 is {found} and should be {md5}."
+            )
     if bad:
-        raise Unavailable(" ".join(bad) + " Move it away, and the next run fetches it anew; or put the right file in its "
-                          "place. Nothing was changed; the other files are good.")
+        raise Unavailable(
+            " ".join(bad)
+            + " Move it away, and the next run fetches it anew; or put the right file in its "
+            "place. Nothing was changed; the other files are good."
+        )
 
 
 def advice(name: str) -> str:
     """Which files to put where, where there is no network."""
     files, gone = PUBLISHED[name](), missing(name)
     to_fetch = {file: md5 for file, md5 in files.fetched.items() if not (folder() / file).exists()}
-    return (f"{name} is not complete: missing are {_listed(gone, files.kept)}. On any machine with a network get "
-            f"{_listed(to_fetch, files.fetched)} from {files.address} and put it into {folder()}, under this very name; "
-            "the book checks and unpacks it.")
+    return (
+        f"{name} is not complete: missing are {_listed(gone, files.kept)}. On any machine with a"
+        f" network get {_listed(to_fetch, files.fetched)} from {files.address} and put it into"
+        f" {folder()}, under this very name; the book checks and unpacks it."
+    )
 
 
 def _listed(names: Iterable[str], md5s: Mapping[str, str]) -> str:
@@ -109,7 +134,9 @@ def _listed(names: Iterable[str], md5s: Mapping[str, str]) -> str:
 
 
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:
-    """Copy those of the files that the source has and the target has not; each is whole there or not there."""
+    """Copy those of the files that the source has and the target has not; each is whole there or
+    not there.
+    """
     for name in names:
         if (source / name).exists() and not (target / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -120,4 +147,6 @@ def _copy(names: Iterable[str], source: Path, target: Path) -> None:
 
 def _channels_first(images: np.ndarray) -> np.ndarray:
     """(N, H, W) and (N, H, W, C) as (N, C, H, W)."""
-    return np.ascontiguousarray(images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2))
+    return np.ascontiguousarray(
+        images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
+    )

@@ -1,4 +1,5 @@
-"""Where and how things run: the device, the profile, the threads, one random generator a run, the disk.
+"""Where and how things run: the device, the profile, the threads, one random generator a run, the
+disk.
 
 This is the one place that asks the machine or the environment anything:
 
@@ -36,7 +37,9 @@ def device() -> torch.device:
     if chosen is None or chosen.type not in ("cpu", "cuda"):
         raise ValueError(f"LABSUPPORT_DEVICE is {name!r}; allowed are cpu, cuda and cuda:N")
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"LABSUPPORT_DEVICE is {name!r}, but PyTorch {torch.__version__} sees no CUDA device")
+        raise ValueError(
+            f"LABSUPPORT_DEVICE is {name!r}, but PyTorch {torch.__version__} sees no CUDA device"
+        )
     return chosen
 
 
@@ -58,7 +61,8 @@ def mixed() -> bool:
 
 
 def autocast() -> contextlib.AbstractContextManager:
-    """Forward passes of training and evaluation run in here: products in bfloat16 where ``mixed`` says so.
+    """Forward passes of training and evaluation run in here: products in bfloat16 where ``mixed``
+    says so.
 
     Weights, gradients, norms and losses stay float32; float64 stays what it is.
     """
@@ -66,7 +70,9 @@ def autocast() -> contextlib.AbstractContextManager:
 
 
 def home() -> Path:
-    """The folder for results: LABSUPPORT_HOME, else .labsupport of the checkout, else the user's cache."""
+    """The folder for results: LABSUPPORT_HOME, else .labsupport of the checkout, else the user's
+    cache.
+    """
     given = os.environ.get("LABSUPPORT_HOME")
     checkout = Path(__file__).resolve().parents[1]
     if given:
@@ -84,7 +90,9 @@ def workers() -> int:
     """
     given = os.environ.get("LABSUPPORT_THREADS")
     if given and not (given.isdigit() and int(given) > 0):
-        raise ValueError(f"LABSUPPORT_THREADS is {given!r}; it must be a whole number of at least 1")
+        raise ValueError(
+            f"LABSUPPORT_THREADS is {given!r}; it must be a whole number of at least 1"
+        )
     if device().type != "cpu":
         return 1
     return int(given) if given else min(torch.get_num_threads(), os.cpu_count() or 1)
@@ -93,8 +101,9 @@ def workers() -> int:
 def generator(seed: int, stream: str) -> torch.Generator:
     """A CPU generator that depends on (seed, stream) and on nothing else.
 
-    Each run draws its weights, its batches and its noise from streams of their own, so run 4 is the same run
-    alone or among fifty, on every device, and a new kind of draw leaves the others as they were.
+    Each run draws its weights, its batches and its noise from streams of their own, so run 4 is the
+    same run alone or among fifty, on every device, and a new kind of draw leaves the others as they
+    were.
 
     Args:
         seed: the run's seed, a whole number.
@@ -111,7 +120,10 @@ def uniform(rngs: Sequence[torch.Generator], count: int, like: torch.Tensor) -> 
         ValueError: if there are not as many generators as runs.
     """
     if len(rngs) != len(like):
-        raise ValueError(f"each run draws from a generator of its own: there are {len(like)} runs and {len(rngs)} rngs")
+        raise ValueError(
+            f"each run draws from a generator of its own: there are {len(like)} runs and"
+            f" {len(rngs)} rngs"
+        )
     drawn = torch.empty(len(rngs), count)
     for row, rng in zip(drawn, rngs, strict=True):
         row.uniform_(0, 1, generator=rng)

@@ -1,4 +1,6 @@
-"""R copies of the same parameters in one block of memory, and hyperparameters that differ between the copies."""
+"""R copies of the same parameters in one block of memory, and hyperparameters that differ between
+the copies.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,20 +14,28 @@ ALIGN = 16
 
 
 class Stack(Mapping[str, Tensor]):
-    """The parameters of R runs by name, each (R, ...), all of them views of one tensor ``flat``, (R, P).
+    """The parameters of R runs by name, each (R, ...), all of them views of one tensor ``flat``,
+    (R, P).
 
-    A rule that treats all parameters alike updates ``flat`` in one operation; a network reads the views.
-    Each parameter begins on a 64-byte boundary, so ``flat`` has unused columns; they stay zero.
+    A rule that treats all parameters alike updates ``flat`` in one operation; a network reads the
+    views. Each parameter begins on a 64-byte boundary, so ``flat`` has unused columns; they stay
+    zero.
     """
 
     def __init__(self, flat: Tensor, shapes: Mapping[str, Sequence[int]]):
         self.flat = flat
         self.shapes = dict(shapes)
         self.spans = _spans(self.shapes)
-        self._views = {name: flat[:, span].unflatten(1, self.shapes[name]) if self.shapes[name] else flat[:, span.start]
-                       for name, span in self.spans.items()}
-        self.turned = {name: view.mT for name, view in self._views.items() if view.dim() == 3}
-        """Matrices (R, out, in) as (R, in, out): views made once, for loops in which every operation counts."""
+        self._views = {
+            name: flat[:, span].unflatten(1, self.shapes[name])
+            if self.shapes[name]
+            else flat[:, span.start]
+            for name, span in self.spans.items()
+        }
+        self.transposed = {name: view.mT for name, view in self._views.items() if view.dim() == 3}
+        """Matrices (R, out, in) as (R, in, out): views made once, for loops in which every
+        operation counts.
+        """
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
@@ -42,7 +52,9 @@ class Stack(Mapping[str, Tensor]):
         return type(self)(torch.zeros_like(self.flat), self.shapes)
 
     def __reduce__(self):
-        """Sent to another process as the one block that it is; each view would take the whole block along once more."""
+        """Sent to another process as the one block that it is; each view would take the whole block
+        along once more.
+        """
         return type(self), (self.flat, self.shapes)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -78,27 +90,43 @@ def hyperparameters(item: Any) -> dict[str, float]:
 def _inner(item: Any) -> dict[str, Any]:
     """The records inside a record."""
     fields = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
-    return {f.name: getattr(item, f.name) for f in fields if dataclasses.is_dataclass(getattr(item, f.name))}
+    return {
+        f.name: getattr(item, f.name)
+        for f in fields
+        if dataclasses.is_dataclass(getattr(item, f.name))
+    }
 
 
 def structure(item: T) -> T:
-    """The same item with its float fields blanked, and those of the records in it: what has one structure can be stacked."""
-    changed = dict.fromkeys(hyperparameters(item), 0.0) | {name: structure(part) for name, part in _inner(item).items()}
+    """The same item with its float fields blanked, and those of the records in it: what has one
+    structure can be stacked.
+    """
+    changed = dict.fromkeys(hyperparameters(item), 0.0) | {
+        name: structure(part) for name, part in _inner(item).items()
+    }
     return _replace_unchecked(item, changed) if changed else item
 
 
 def stacked(items: Sequence[T], device: torch.device) -> T:
-    """One item for R runs: a float field in which the runs differ, its own or of a record in it, becomes a tensor (R,).
+    """One item for R runs: a float field in which the runs differ, its own or of a record in it,
+    becomes a tensor (R,).
 
     Raises:
         ValueError: if the items differ in more than float fields.
     """
     if any(structure(item) != structure(items[0]) for item in items):
-        raise ValueError(f"{items[0]} and others differ in more than float fields and cannot share a stack")
+        raise ValueError(
+            f"{items[0]} and others differ in more than float fields and cannot share a stack"
+        )
     columns = {name: [getattr(item, name) for item in items] for name in hyperparameters(items[0])}
-    varied = {name: torch.tensor(values, dtype=torch.float64, device=device)
-              for name, values in columns.items() if len(set(values)) > 1}
-    varied |= {name: stacked([getattr(item, name) for item in items], device) for name in _inner(items[0])}
+    varied = {
+        name: torch.tensor(values, dtype=torch.float64, device=device)
+        for name, values in columns.items()
+        if len(set(values)) > 1
+    }
+    varied |= {
+        name: stacked([getattr(item, name) for item in items], device) for name in _inner(items[0])
+    }
     return _replace_unchecked(items[0], varied) if varied else items[0]
 
 

@@ -1,4 +1,6 @@
-"""Files that are whole or not there: written atomically, read with a check, keyed by digests of what made them."""
+"""Files that are whole or not there: written atomically, read with a check, keyed by digests of
+what made them.
+"""
 
 import functools
 import hashlib
@@ -12,7 +14,9 @@ PACKAGE = Path(__file__).parent
 
 
 def write(path: Path, content: bytes) -> None:
-    """Put content at path with its checksum in front, in one step: a reader sees the old file or the new one."""
+    """Put content at path with its checksum in front, in one step: a reader sees the old file or
+    the new one.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -25,7 +29,9 @@ def write(path: Path, content: bytes) -> None:
 
 
 def read(path: Path) -> bytes | None:
-    """The content at path; None if there is no such file, or, with a warning, if the file is damaged."""
+    """The content at path; None if there is no such file, or, with a warning, if the file is
+    damaged.
+    """
     try:
         whole = path.read_bytes()
     except FileNotFoundError:
@@ -42,7 +48,9 @@ def _checksum(content: bytes) -> bytes:
 
 @functools.cache
 def source_digest(*files: str) -> str:
-    """Of the named files of this package, or of all that fit a pattern: results made by other source are not these."""
+    """Of the named files of this package, or of all that fit a pattern: results made by other
+    source are not these.
+    """
     sources = b"".join(path.read_bytes() for file in files for path in sorted(PACKAGE.glob(file)))
     return hashlib.blake2b(sources, digest_size=8).hexdigest()
 

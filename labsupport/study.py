@@ -14,16 +14,27 @@ import pandas as pd
 import torch
 
 from labsupport import profiles, runtime, storage, train
-from labsupport.contracts import Arm, Recipe, Result
+from labsupport.types import Arm, Recipe, Result
 
-SOURCES = ("contracts.py", "runtime.py", "published.py", "datasets.py", "profiles.py", "stacks.py", "models/*.py", "rules/*.py",
-           "train.py", "augment.py", *(f"reference/{topic}.py" for topic in (
-               "alternating_minimization", "augmentation", "initialization", "mixup", "standardization")))
+SOURCES = (
+    "types.py",
+    "runtime.py",
+    "published.py",
+    "datasets.py",
+    "profiles.py",
+    "stacks.py",
+    "models/*.py",
+    "rules/*.py",
+    "ops/*.py",
+    "train.py",
+    "augment.py",
+)
 """What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
 def vary(recipe: Recipe, **values: Any) -> Recipe:
-    """The recipe with some fields changed, by name, be they its model's, its rule's, those of a record inside them, or its own.
+    """The recipe with some fields changed, by name, be they its model's, its rule's, those of a
+    record inside them, or its own.
 
     Raises:
         ValueError: for a name that none of them has, with the names there are.
@@ -50,7 +61,9 @@ def _owners(item: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, 
 def _changed(item: Any, path: tuple[str, ...], value: Any) -> Any:
     """The record with what is at the path replaced."""
     name, *rest = path
-    return dataclasses.replace(item, **{name: _changed(getattr(item, name), tuple(rest), value) if rest else value})
+    return dataclasses.replace(
+        item, **{name: _changed(getattr(item, name), tuple(rest), value) if rest else value}
+    )
 
 
 def grid(recipe: Recipe, prefix: str = "", **axes: Iterable[Any]) -> list[Arm]:
@@ -64,20 +77,25 @@ def grid(recipe: Recipe, prefix: str = "", **axes: Iterable[Any]) -> list[Arm]:
     arms = []
     for values in itertools.product(*axes.values()):
         named = dict(zip(axes, values, strict=True))
-        name = ", ".join(f"{axis}={value:.3g}" if isinstance(value, float) else f"{axis}={value}"
-                         for axis, value in named.items())
+        name = ", ".join(
+            f"{axis}={value:.3g}" if isinstance(value, float) else f"{axis}={value}"
+            for axis, value in named.items()
+        )
         arms.append(Arm(f"{prefix}{name}", vary(recipe, **named), named))
     return arms
 
 
-def study(arms: Sequence[Arm], seeds: Sequence[int] = range(10), probes: Sequence[train.Probe] = ()) -> Result:
+def study(
+    arms: Sequence[Arm], seeds: Sequence[int] = range(10), probes: Sequence[train.Probe] = ()
+) -> Result:
     """Train every arm from every seed and tabulate what was measured.
 
-    The result is kept on disk under a digest of the recipes, the data, the source and the torch version: the
+    The result is kept on disk under a digest of the recipes, the data, the source and the torch
+        version: the
     same study again is read, not trained. A damaged file is trained again, with a warning.
 
-    In the full profile every recipe is trained at the size of the papers (``profiles.sized``); the Result keeps the arms as
-    they were given, so a recipe chosen from it can go into another study.
+    In the full profile every recipe is trained at the size of the papers (``profiles.sized``); the
+    Result keeps the arms as they were given, so a recipe chosen from it can go into another study.
 
     Args:
         arms: the sides of the comparison, with names that differ.
@@ -90,7 +108,10 @@ def study(arms: Sequence[Arm], seeds: Sequence[int] = range(10), probes: Sequenc
     arms, seeds = tuple(arms), tuple(seeds)
     names = [arm.name for arm in arms]
     if not arms or not seeds or len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
-        raise ValueError(f"a study needs arms with different names and different seeds, not {names} and {list(seeds)}")
+        raise ValueError(
+            f"a study needs arms with different names and different seeds, not {names} and"
+            f" {list(seeds)}"
+        )
     sized = [dataclasses.replace(arm, recipe=profiles.sized(arm.recipe)) for arm in arms]
     path = runtime.home() / "results" / f"{_digest(sized, seeds, probes)}.json"
     stored = storage.read(path)
@@ -98,7 +119,13 @@ def study(arms: Sequence[Arm], seeds: Sequence[int] = range(10), probes: Sequenc
         stored = _run(sized, seeds, probes)
         storage.write(path, stored)
     record = json.loads(stored)
-    return Result(pd.DataFrame(record["table"]), pd.DataFrame(record["diverged"]), arms, seeds, record["seconds"])
+    return Result(
+        pd.DataFrame(record["table"]),
+        pd.DataFrame(record["diverged"]),
+        arms,
+        seeds,
+        record["seconds"],
+    )
 
 
 def _run(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> bytes:
@@ -107,18 +134,36 @@ def _run(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe
     tables, diverged = [], []
     for rows, trained in train.train_many([(arm.recipe, seed) for arm, seed in runs], probes):
         who = pd.DataFrame([(runs[r][0].name, runs[r][1]) for r in rows], columns=["arm", "seed"])
-        tables += [who.assign(epoch=epoch, metric=metric, value=values.cpu().numpy())
-                   for epoch, metric, values in trained.metrics]
+        tables += [
+            who.assign(epoch=epoch, metric=metric, value=values.cpu().numpy())
+            for epoch, metric, values in trained.metrics
+        ]
         diverged.append(who.assign(step=trained.diverged.cpu().numpy()))
     bad = pd.concat(diverged).query("step > 0")
-    return json.dumps({"table": pd.concat(tables).to_dict("list"), "diverged": bad.to_dict("list"),
-                       "seconds": time.perf_counter() - start}).encode()
+    return json.dumps(
+        {
+            "table": pd.concat(tables).to_dict("list"),
+            "diverged": bad.to_dict("list"),
+            "seconds": time.perf_counter() - start,
+        }
+    ).encode()
 
 
 def _digest(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> str:
-    data = {train.load(recipe).digest for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}}
-    parts = [[(arm.name, _describe(arm.recipe)) for arm in arms], list(seeds), [_describe_probe(p) for p in probes],
-             sorted(data), storage.source_digest(*SOURCES), torch.__version__, runtime.device().type, runtime.mixed()]
+    data = {
+        train.load(recipe).digest
+        for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}
+    }
+    parts = [
+        [(arm.name, _describe(arm.recipe)) for arm in arms],
+        list(seeds),
+        [_describe_probe(p) for p in probes],
+        sorted(data),
+        storage.source_digest(*SOURCES),
+        torch.__version__,
+        runtime.device().type,
+        runtime.mixed(),
+    ]
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
 
 
@@ -133,8 +178,17 @@ def _describe(item: Any) -> str:
 
 
 def _describe_probe(probe: train.Probe) -> str:
-    """A probe with its settings, all of its module, for it may call its neighbours, and the references that it takes from."""
+    """A probe with its settings, all of its module, for it may call its neighbours, and the
+    references that it takes from.
+    """
     module = inspect.getmodule(probe)
-    taken = {getattr(item, "__module__", None) or getattr(item, "__name__", "") for item in vars(module).values()}
-    references = [sys.modules[name] for name in sorted(taken) if name.startswith("labsupport.reference.")]
+    taken = {
+        getattr(item, "__module__", None) or getattr(item, "__name__", "")
+        for item in vars(module).values()
+    }
+    references = [
+        sys.modules[name]
+        for name in sorted(taken)
+        if name.startswith(("labsupport.ops.", "labsupport.topics."))
+    ]
     return _describe(probe) + "".join(map(inspect.getsource, (module, *references)))

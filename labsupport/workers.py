@@ -1,8 +1,8 @@
 """Work shared out over the cores: processes where they can be forked, threads elsewhere.
 
-A step of a small network is a few dozen short operations. Threads of one process take turns at Python's lock
-between them and lose about a quarter of their time; processes do not. They are forked once and kept, so a call
-costs a millisecond.
+A step of a small network is a few dozen short operations. Threads of one process take turns at
+Python's lock between them and lose about a quarter of their time; processes do not. They are forked
+once and kept, so a call costs a millisecond.
 """
 
 import contextlib
@@ -13,7 +13,13 @@ import pickle
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import util
 
@@ -27,12 +33,15 @@ _kept: dict[tuple, Executor] = {}
 _counter = multiprocessing.get_context("fork").Value("q", 0) if sys.platform == "linux" else None
 
 
-def share_out(function: Callable, jobs: Sequence[tuple], progress: Callable[[int], object]) -> list:
-    """function(*job, tick) for every job, side by side on the cores; the results in the order of the jobs.
+def parallel_map(
+    function: Callable, jobs: Sequence[tuple], progress: Callable[[int], object]
+) -> list:
+    """function(*job, tick) for every job, side by side on the cores; the results in the order of
+    the jobs.
 
     Args:
-        function: a function of a module, so that another process can find it; its last argument, ``tick``, is
-            called with the amount of work that is done.
+        function: a function of a module, so that another process can find it; its last argument,
+            ``tick``, is called with the amount of work that is done.
         jobs: its other arguments. What cannot be sent to another process is done by threads.
         progress: called with what the ticks add up to since the last call.
 
@@ -51,7 +60,9 @@ def share_out(function: Callable, jobs: Sequence[tuple], progress: Callable[[int
 
 
 def _packed(function: Callable, jobs: Sequence[tuple]) -> list[bytes] | None:
-    """The jobs as bytes, or None where processes cannot be forked or a job cannot be sent to one."""
+    """The jobs as bytes, or None where processes cannot be forked or a job cannot be sent to
+    one.
+    """
     if sys.platform != "linux" or runtime.device().type != "cpu":
         return None
     try:
@@ -74,8 +85,10 @@ def _in_processes(payloads: list[bytes], progress: Callable[[int], object]) -> l
         return [future.result() for future in futures]
     except BrokenProcessPool:
         _drop()
-        raise RuntimeError("a training process was killed; perhaps memory ran out: train fewer runs at once, "
-                           "or set LABSUPPORT_THREADS=1") from None
+        raise RuntimeError(
+            "a training process was killed; perhaps memory ran out: train fewer runs at once, "
+            "or set LABSUPPORT_THREADS=1"
+        ) from None
     except BaseException:
         _drop()
         raise
@@ -83,12 +96,18 @@ def _in_processes(payloads: list[bytes], progress: Callable[[int], object]) -> l
 
 def _pool() -> Executor:
     """The kept pool; a new one if the settings of the book have changed since it was forked."""
-    settings = (os.getpid(), runtime.workers(), *sorted(i for i in os.environ.items() if i[0].startswith("LABSUPPORT_")))
+    settings = (
+        os.getpid(),
+        runtime.workers(),
+        *sorted(i for i in os.environ.items() if i[0].startswith("LABSUPPORT_")),
+    )
     if settings not in _kept:
         _drop()
         # a process that multiprocessing made waits for its children before it tells any pool to end
         util.Finalize(None, _drop, exitpriority=100)
-        _kept[settings] = ProcessPoolExecutor(runtime.workers(), multiprocessing.get_context("fork"), _begin)
+        _kept[settings] = ProcessPoolExecutor(
+            runtime.workers(), multiprocessing.get_context("fork"), _begin
+        )
     return _kept[settings]
 
 
@@ -103,7 +122,9 @@ def _drop() -> None:
 
 
 def _begin() -> None:
-    """In a new process: one thread, deaf to the interrupts of the notebook, and gone when the notebook is gone."""
+    """In a new process: one thread, deaf to the interrupts of the notebook, and gone when the
+    notebook is gone.
+    """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError, AttributeError):

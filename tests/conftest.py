@@ -23,7 +23,9 @@ def shared_home(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="module")
 def own_home(shared_home):
-    """For the tests alone: a notebook that is validated after them finds what the book has trained."""
+    """For the tests alone: a notebook that is validated after them finds what the book has
+    trained.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LABSUPPORT_HOME", str(shared_home))
         patch.delenv("LABSUPPORT_CLAIMS", raising=False)
@@ -45,7 +47,11 @@ def small(tmp_path, monkeypatch):
     for name in ("mnist1d", "mnist5k"):
         files.made(name)
     monkeypatch.setattr(files.datasets, "_bundled", files.made)
-    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: (_ for _ in ()).throw(URLError("there is no network")))
+    monkeypatch.setattr(
+        urllib.request,
+        "urlopen",
+        lambda *_, **__: (_ for _ in ()).throw(URLError("there is no network")),
+    )
     monkeypatch.setenv("LABSUPPORT_HOME", str(tmp_path))
     files.write(tmp_path / "data", monkeypatch)
     files.datasets._pool.cache_clear()

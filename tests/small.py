@@ -1,4 +1,6 @@
-"""A small CIFAR-10 and a small MNIST in the formats in which the real ones are published, and checksums to match."""
+"""A small CIFAR-10 and a small MNIST in the formats in which the real ones are published, and
+checksums to match.
+"""
 
 import functools
 import gzip
@@ -21,22 +23,30 @@ made = functools.cache(datasets._bundled)
 
 
 def write(folder: Path, patch) -> None:
-    """Put the files of both into ``folder``, and let torchvision take their checksums for the published ones."""
+    """Put the files of both into ``folder``, and let torchvision take their checksums for the
+    published ones.
+    """
     write_cifar10(folder, patch)
     write_mnist(folder, patch)
 
 
 def write_cifar10(folder: Path, patch) -> None:
-    """Five batches and a test batch, a pickled dictionary each, with the file that names the classes."""
+    """Five batches and a test batch, a pickled dictionary each, with the file that names the
+    classes.
+    """
     place = folder / CIFAR10.base_folder
     place.mkdir(parents=True)
     x, y = images(3, 32, TRAIN + TEST)
-    for i, rows in enumerate(np.split(np.arange(TRAIN + TEST), [k * TRAIN // 5 for k in range(1, 6)])):
+    for i, rows in enumerate(
+        np.split(np.arange(TRAIN + TEST), [k * TRAIN // 5 for k in range(1, 6)])
+    ):
         name = f"data_batch_{i + 1}" if i < 5 else "test_batch"
         dump(place / name, {"data": x[rows].reshape(len(rows), -1), "labels": y[rows].tolist()})
     dump(place / "batches.meta", {"label_names": [f"class {k}" for k in range(10)]})
     for table in ("train_list", "test_list"):
-        patch.setattr(CIFAR10, table, [[name, md5(place / name)] for name, _ in getattr(CIFAR10, table)])
+        patch.setattr(
+            CIFAR10, table, [[name, md5(place / name)] for name, _ in getattr(CIFAR10, table)]
+        )
     patch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5(place / "batches.meta")})
 
 
@@ -52,10 +62,14 @@ def write_mnist(folder: Path, patch) -> None:
 
 
 def images(channels: int, side: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Noise over a pattern for each class, brighter from channel to channel; class 0 is twice as frequent as the others."""
+    """Noise over a pattern for each class, brighter from channel to channel; class 0 is twice as
+    frequent as the others.
+    """
     rng = np.random.default_rng(1)
     y = rng.permutation(np.arange(count) % 11 % 10)
-    x = rng.integers(0, 200, (10, channels, side, side))[y] // 2 + rng.integers(0, 100, (count, channels, side, side))
+    x = rng.integers(0, 200, (10, channels, side, side))[y] // 2 + rng.integers(
+        0, 100, (count, channels, side, side)
+    )
     return (x + 20 * np.arange(channels)[:, None, None]).astype(np.uint8), y
 
 

@@ -1,4 +1,6 @@
-"""The benchmark keeps its promises: the shape of what it prints, and the same work for every contender. No timing."""
+"""The benchmark keeps its promises: the shape of what it prints, and the same work for every
+contender. No timing.
+"""
 
 import json
 import subprocess
@@ -43,7 +45,9 @@ def test_the_peers_train_the_network_of_the_recipe(name):
     theirs = list(job.module().parameters())
     assert [p.shape for p in theirs] == [p.shape[1:] for p in drawn.values()]
     x, module = train.load(job.recipe).x_test[:3], job.module()
-    module.load_state_dict(dict(zip(module.state_dict(), (p[0] for p in drawn.values()), strict=True)))
+    module.load_state_dict(
+        dict(zip(module.state_dict(), (p[0] for p in drawn.values()), strict=True))
+    )
     ours = job.recipe.model.forward(drawn, {}, x[None])[0]
     if len(job.recipe.model.shapes[0]) != 3:  # signals come out places first, not channels first
         torch.testing.assert_close(module(x).detach(), ours)
@@ -52,7 +56,9 @@ def test_the_peers_train_the_network_of_the_recipe(name):
 
 @pytest.mark.parametrize("name", jobs.JOBS)
 def test_a_products_arithmetic_is_that_of_the_layers(name):
-    """Forward and the weights' gradients cost the same; the inputs' gradients, all but the first layer's, too."""
+    """Forward and the weights' gradients cost the same; the inputs' gradients, all but the first
+    layer's, too.
+    """
     job = jobs.JOBS[name]
     costs = [m * k * n for m, k, n in job.products(job.recipe)]
     layers = job.recipe.model.depth
@@ -82,7 +88,10 @@ def test_it_prints_json_of_the_promised_shape_and_nothing_else(tiny, capsys):
     mlp = found["jobs"]["mlp"]
     assert set(mlp) == {"seconds", "peers", "limit_share", "peak_mb"}
     assert list(mlp["peers"]) == ["plain", "loader"]
-    assert all(number > 0 for number in [mlp["seconds"], mlp["limit_share"], mlp["peak_mb"], *mlp["peers"].values()])
+    assert all(
+        number > 0
+        for number in [mlp["seconds"], mlp["limit_share"], mlp["peak_mb"], *mlp["peers"].values()]
+    )
 
 
 @pytest.mark.parametrize("peer", peers.EXTRA)
@@ -100,8 +109,16 @@ def test_a_peer_that_is_not_installed_is_null_and_said_on_stderr(tiny, light, mo
 
 
 def test_without_json_it_prints_a_table(monkeypatch, capsys):
-    monkeypatch.setattr(benchmark, "measure", lambda *arguments: {
-        "seconds": 0.25, "peers": {"plain": 5.04, "skorch": None}, "limit_share": 0.5, "peak_mb": 480.0})
+    monkeypatch.setattr(
+        benchmark,
+        "measure",
+        lambda *arguments: {
+            "seconds": 0.25,
+            "peers": {"plain": 5.04, "skorch": None},
+            "limit_share": 0.5,
+            "peak_mb": 480.0,
+        },
+    )
     benchmark.main(["--job", "mlp"])
     first, plain, skorch = capsys.readouterr().out.splitlines()
     assert first == "mlp: 0.250 s, 50% of the matrix-product limit, 480 MB at most"
@@ -109,15 +126,20 @@ def test_without_json_it_prints_a_table(monkeypatch, capsys):
     assert skorch.split() == ["skorch", "not", "installed"]
 
 
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this system has no /proc to look into")
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="this system has no /proc to look into"
+)
 def test_memory_counts_the_processes_that_a_process_starts():
     script = "import {0}; {1}; print(flush=True); input()"
     block = "block = b'x' * 50_000_000"
     child = f"subprocess.Popen([sys.executable, '-c', {script.format('sys', block)!r}])"
 
     def weigh(body):
-        with subprocess.Popen([sys.executable, "-c", script.format("subprocess, sys", body)],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [sys.executable, "-c", script.format("subprocess, sys", body)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        ) as process:
             for _ in range(2 if "Popen" in body else 1):
                 process.stdout.readline()
             held = benchmark.held_mb(process.pid)
@@ -135,9 +157,13 @@ def test_a_process_that_fails_is_not_weighed():
         benchmark.peak_mb(wrong)
 
 
-@pytest.mark.parametrize("start", [["-m", "benchmarks.train"], ["benchmarks/train.py"]], ids=["module", "file"])
+@pytest.mark.parametrize(
+    "start", [["-m", "benchmarks.train"], ["benchmarks/train.py"]], ids=["module", "file"]
+)
 def test_it_starts_as_a_module_and_as_a_file(start):
-    done = subprocess.run([sys.executable, *start, "--help"], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, *start, "--help"], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert "--peer" in done.stdout
 
@@ -153,12 +179,18 @@ def test_fewer_than_one_repetition_is_an_error(runs, capsys):
 def test_every_contender_reaches_the_same_accuracy(peer):
     need(peer)
     job = replace(jobs.JOBS["mlp"], seeds=3)
-    benchmark.check_same_work({"ours": peers.ours(job), peer: peers.PEERS[peer](job)}, tolerance=0.06)
+    benchmark.check_same_work(
+        {"ours": peers.ours(job), peer: peers.PEERS[peer](job)}, tolerance=0.06
+    )
 
 
 def test_a_contender_that_trains_less_is_refused(light, monkeypatch):
     job = replace(jobs.JOBS["mlp"], seeds=3)
-    monkeypatch.setitem(peers.PEERS, "plain", lambda job: peers.loader(replace(job, recipe=replace(job.recipe, epochs=1))))
+    monkeypatch.setitem(
+        peers.PEERS,
+        "plain",
+        lambda job: peers.loader(replace(job, recipe=replace(job.recipe, epochs=1))),
+    )
     with pytest.raises(ValueError, match="not the same work.*plain"):
         benchmark.measure(job, ["plain"], runs=1)
 
@@ -169,22 +201,34 @@ def test_an_accuracy_that_is_not_a_number_is_refused():
 
 
 def test_the_limit_counts_three_products_forward_and_five_backward():
-    assert sorted(jobs.mlp_products(jobs.JOBS["mlp"].recipe)) == sorted([
-        (100, 40, 100), (100, 100, 100), (100, 100, 10),  # forward
-        (100, 100, 40), (100, 100, 100), (10, 100, 100),  # gradients of the weights
-        (100, 100, 100), (100, 10, 100)])  # gradients of the two hidden layers
+    assert sorted(jobs.mlp_products(jobs.JOBS["mlp"].recipe)) == sorted(
+        [
+            (100, 40, 100),
+            (100, 100, 100),
+            (100, 100, 10),  # forward
+            (100, 100, 40),
+            (100, 100, 100),
+            (10, 100, 100),  # gradients of the weights
+            (100, 100, 100),
+            (100, 10, 100),
+        ]
+    )  # gradients of the two hidden layers
 
 
 def test_the_limit_multiplies_the_right_matrices_whichever_way_they_are_stored():
-    for turned in ((False, False), (True, False), (False, True), (True, True)):
-        a, b, out = limit.operands((3, 4, 5), 2, turned)
+    for transposed in ((False, False), (True, False), (False, True), (True, True)):
+        a, b, out = limit.operands((3, 4, 5), 2, transposed)
         limit.multiply([(a, b, out)], 1)
         torch.testing.assert_close(out, a @ b)
 
 
 def test_the_limit_does_every_product_of_the_job_for_every_run(tiny):
     bound = limit.Limit(tiny)
-    assert bound.times == tiny.recipe.epochs * train.steps_in_epoch(tiny.recipe, train.load(tiny.recipe)) == 2
+    assert (
+        bound.times
+        == tiny.recipe.epochs * train.steps_in_epoch(tiny.recipe, train.load(tiny.recipe))
+        == 2
+    )
     for steps in zip(*bound.shared, strict=True):
         assert sum(len(out) for _, _, out in steps) == tiny.seeds
     assert bound() > 0

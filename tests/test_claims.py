@@ -6,7 +6,7 @@ import re
 import pytest
 
 from labsupport import claims, cli
-from labsupport.contracts import Interval
+from labsupport.types import Interval
 
 
 @pytest.fixture(autouse=True)
@@ -15,18 +15,33 @@ def empty_ledger(fresh_home, monkeypatch):
 
 
 def claim(low, high, runs=10, id="wd-2", **side):
-    return claims.claim(id, Interval((low + high) / 2, low, high, runs), measure="m", budget="b", **side or {"above": 0})
+    return claims.claim(
+        id,
+        Interval((low + high) / 2, low, high, runs),
+        measure="m",
+        budget="b",
+        **side or {"above": 0},
+    )
 
 
-@pytest.mark.parametrize(("low", "high", "side", "verdict"), [
-    (0.1, 0.3, dict(above=0), "reproduced"), (-0.1, 0.3, dict(above=0), "not reproduced here"),
-    (-0.3, -0.1, dict(above=0), "contradicted"), (-0.3, -0.1, dict(below=0), "reproduced"),
-    (0.1, 0.3, dict(below=0), "contradicted"), (0.1, 0.3, dict(below=0.2), "not reproduced here"),
-    (0.1, 0.3, dict(above=0.1), "not reproduced here"), (0.0, 0.0, dict(above=0), "not reproduced here"),
-    (-0.1, 0.1, dict(within=(-0.2, 0.2)), "reproduced"), (-0.1, 0.3, dict(within=(-0.2, 0.2)), "not reproduced here"),
-    (0.3, 0.4, dict(within=(-0.2, 0.2)), "contradicted"), (-0.4, -0.3, dict(within=(-0.2, 0.2)), "contradicted"),
-    (-0.3, 0.3, dict(within=(-0.2, 0.2)), "not reproduced here"),
-])
+@pytest.mark.parametrize(
+    ("low", "high", "side", "verdict"),
+    [
+        (0.1, 0.3, dict(above=0), "reproduced"),
+        (-0.1, 0.3, dict(above=0), "not reproduced here"),
+        (-0.3, -0.1, dict(above=0), "contradicted"),
+        (-0.3, -0.1, dict(below=0), "reproduced"),
+        (0.1, 0.3, dict(below=0), "contradicted"),
+        (0.1, 0.3, dict(below=0.2), "not reproduced here"),
+        (0.1, 0.3, dict(above=0.1), "not reproduced here"),
+        (0.0, 0.0, dict(above=0), "not reproduced here"),
+        (-0.1, 0.1, dict(within=(-0.2, 0.2)), "reproduced"),
+        (-0.1, 0.3, dict(within=(-0.2, 0.2)), "not reproduced here"),
+        (0.3, 0.4, dict(within=(-0.2, 0.2)), "contradicted"),
+        (-0.4, -0.3, dict(within=(-0.2, 0.2)), "contradicted"),
+        (-0.3, 0.3, dict(within=(-0.2, 0.2)), "not reproduced here"),
+    ],
+)
 def test_the_verdict_follows_from_the_interval(low, high, side, verdict):
     assert claim(low, high, **side).verdict == verdict
 
@@ -37,7 +52,9 @@ def test_fewer_than_ten_runs_is_an_error():
     assert claims.ledger() == []
 
 
-@pytest.mark.parametrize("side", [dict(above=0, below=1), dict(above=None), dict(above=0, within=(0, 1))])
+@pytest.mark.parametrize(
+    "side", [dict(above=0, below=1), dict(above=None), dict(above=0, within=(0, 1))]
+)
 def test_exactly_one_side_must_be_named(side):
     with pytest.raises(ValueError, match="exactly one of above, below and within"):
         claim(0.1, 0.3, **side)
@@ -79,7 +96,9 @@ def test_a_statement_of_two_parts_is_told_apart():
 
 
 def test_a_claim_shows_its_numbers_and_escapes_them():
-    entry = claims.claim("wd-2", Interval(0.25, 0.125, 0.375, 10), measure="a < b", above=0, budget="b")
+    entry = claims.claim(
+        "wd-2", Interval(0.25, 0.125, 0.375, 10), measure="a < b", above=0, budget="b"
+    )
     assert "0.25, 95 % interval 0.125 to 0.375 (10 runs)" in repr(entry)
     assert "A &lt; b" in entry._repr_html_() and "reproduced" in entry._repr_html_()
 
@@ -87,13 +106,21 @@ def test_a_claim_shows_its_numbers_and_escapes_them():
 def test_the_page_lists_every_statement_and_links_to_where_it_was_measured():
     claim(0.1, 0.3, id="wd-2")
     page = claims.page()
-    assert all(row["study" if id == "wd-2" else "statement"] in page for id, row in claims.STATEMENTS.items())
-    assert "{ref}`wd-2 <claim-wd-2>`" in page and "1 reproduced, 0 not reproduced here, 0 contradicted." in page
+    assert all(
+        row["study" if id == "wd-2" else "statement"] in page
+        for id, row in claims.STATEMENTS.items()
+    )
+    assert (
+        "{ref}`wd-2 <claim-wd-2>`" in page
+        and "1 reproduced, 0 not reproduced here, 0 contradicted." in page
+    )
     assert page.count("not measured in this build") == len(claims.STATEMENTS) - 1
 
 
 def test_a_bar_in_a_measure_does_not_end_its_cell():
-    claims.claim("wd-2", Interval(0.25, 0.125, 0.375, 10), measure="size of |r|", above=0, budget="b")
+    claims.claim(
+        "wd-2", Interval(0.25, 0.125, 0.375, 10), measure="size of |r|", above=0, budget="b"
+    )
     (row,) = [line for line in claims.page().splitlines() if "wd-2 <" in line]
     assert r"Size of \|r\|" in row and len(re.split(r"(?<!\\)\|", row)) == 6
 
@@ -102,8 +129,17 @@ def test_the_command_line_prints_the_ledger_as_json(capsys):
     claim(0.1, 0.3, id="wd-2")
     assert cli.main(["claims", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
-    assert row == {"id": "wd-2", "chapter": "weight_decay", "kind": "study", "verdict": "reproduced", "runs": 10,
-                   "statement": claims.STATEMENTS["wd-2"]["study"], "estimate": 0.2, "low": 0.1, "high": 0.3}
+    assert row == {
+        "id": "wd-2",
+        "chapter": "weight_decay",
+        "kind": "study",
+        "verdict": "reproduced",
+        "runs": 10,
+        "statement": claims.STATEMENTS["wd-2"]["study"],
+        "estimate": 0.2,
+        "low": 0.1,
+        "high": 0.3,
+    }
 
 
 def test_without_claims_the_command_line_says_what_to_do(capsys):

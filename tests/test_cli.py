@@ -18,8 +18,10 @@ def test_the_doctor_finds_nothing_to_fix_here(capsys):
     assert torch.__version__ in lines[1] and "mnist1d 4000+1000" in lines[5]
 
 
-@pytest.mark.parametrize(("variable", "value", "row"), [("LABSUPPORT_DEVICE", "tpu", "device"),
-                                                        ("LABSUPPORT_PROFILE", "slow", "profile")])
+@pytest.mark.parametrize(
+    ("variable", "value", "row"),
+    [("LABSUPPORT_DEVICE", "tpu", "device"), ("LABSUPPORT_PROFILE", "slow", "profile")],
+)
 def test_the_doctor_says_what_is_wrong_with_a_setting(capsys, monkeypatch, variable, value, row):
     monkeypatch.setenv(variable, value)
     assert cli.main(["doctor"]) == 1
@@ -38,7 +40,10 @@ def test_the_exercises_are_listed_as_json(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert {"id", "chapter", "points", "misconceptions", "alternatives"} <= set(rows[0])
     assert "weight_decay.adamw_step" in {row["id"] for row in rows}
-    assert all(row["points"] > 0 and len(row["misconceptions"]) >= 3 and row["alternatives"] for row in rows)
+    assert all(
+        row["points"] > 0 and len(row["misconceptions"]) >= 3 and row["alternatives"]
+        for row in rows
+    )
 
 
 def test_an_unknown_command_is_refused_with_those_there_are(capsys):
@@ -48,8 +53,16 @@ def test_an_unknown_command_is_refused_with_those_there_are(capsys):
 
 
 def test_importing_the_package_imports_nothing_heavy():
-    code = "import sys, labsupport; print(sorted({'torch', 'pandas', 'matplotlib'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, labsupport; print(sorted({'torch', 'pandas', 'matplotlib'} &"
+        " set(sys.modules)))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "two", "-1"])

@@ -1,4 +1,6 @@
-"""An explorer is the same figure twice: as widgets for a kernel, as plain HTML for a page without one."""
+"""An explorer is the same figure twice: as widgets for a kernel, as plain HTML for a page without
+one.
+"""
 
 import base64
 import io
@@ -43,7 +45,9 @@ def picture(frame):
 
 
 class Tags(HTMLParser):
-    """Every start tag of a piece of HTML with its attributes, and the text of each <script> by type."""
+    """Every start tag of a piece of HTML with its attributes, and the text of each <script> by
+    type.
+    """
 
     def __init__(self, source):
         super().__init__()
@@ -120,7 +124,10 @@ def test_different_pictures_are_all_stored_and_the_first_one_shown_only_in_its_i
 
 def test_frames_have_two_pixels_for_each_css_pixel_and_say_their_size(plane):
     image = picture(plane.frames[0])
-    assert (plane.frames[0].width, plane.frames[0].height) == (320, 200) and image.size == (640, 400)
+    assert (plane.frames[0].width, plane.frames[0].height) == (320, 200) and image.size == (
+        640,
+        400,
+    )
 
 
 def test_a_frame_keeps_the_colours_of_its_figure():
@@ -130,7 +137,8 @@ def test_a_frame_keeps_the_colours_of_its_figure():
         return drawn
 
     corners = [
-        picture(frame).convert("RGB").getpixel((2, 2)) for frame in explore(draw, c=["red", "black", "white"]).frames
+        picture(frame).convert("RGB").getpixel((2, 2))
+        for frame in explore(draw, c=["red", "black", "white"]).frames
     ]
     assert np.abs(np.array(corners) - [(255, 0, 0), (0, 0, 0), (255, 255, 255)]).max() <= 2
     assert corners[2] == (255, 255, 255), "white must not show as a slab on a white page"
@@ -200,10 +208,20 @@ def test_an_argument_of_draw_may_have_any_name():
             draw_plane,
             {"lr": range(20), "weight_decay": range(21)},
         ),
-        (TypeError, "draw returned a NoneType at k = 1; it must return", lambda k: None, {"k": [1, 2]}),
+        (
+            TypeError,
+            "draw returned a NoneType at k = 1; it must return",
+            lambda k: None,
+            {"k": [1, 2]},
+        ),
         (TypeError, "draw returned a Axes at k = 1", lambda k: figure("t").axes[0], {"k": [1, 2]}),
         (ValueError, "figure at k = 1 has no title", lambda k: figure(" "), {"k": [1, 2]}),
-        (RuntimeError, "draw failed at k = 0: ZeroDivisionError", lambda k: figure(1 / k), {"k": [1, 0]}),
+        (
+            RuntimeError,
+            "draw failed at k = 0: ZeroDivisionError",
+            lambda k: figure(1 / k),
+            {"k": [1, 0]},
+        ),
         (RuntimeError, "unexpected keyword argument 'width'", draw_bar, {"width": [1, 2]}),
     ],
 )
@@ -220,7 +238,10 @@ def test_frames_that_are_too_large_are_refused_with_size_number_and_remedy(monke
         return figure(f"Number {k}", k)
 
     monkeypatch.setattr(room, "MAX_BYTES", 20_000)
-    with pytest.raises(ValueError, match=r"\d+ of its 30 frames take 0\.02 MB.*at most 0\.02 MB.*[Gg]ive fewer values"):
+    with pytest.raises(
+        ValueError,
+        match=r"\d+ of its 30 frames take 0\.02 MB.*at most 0\.02 MB.*[Gg]ive fewer values",
+    ):
         explore(draw, k=range(1, 31))
     assert len(drawn) < 30, "it should stop as soon as it is too large"
 
@@ -230,7 +251,9 @@ def test_the_limit_counts_the_whole_element_with_its_texts(monkeypatch, plane):
     with pytest.raises(ValueError, match="6 of its 6 frames take"):
         explore(draw_plane, "Move <either> one.", lr=RATES, weight_decay=DECAYS)
     monkeypatch.setattr(room, "MAX_BYTES", len(plane.html.encode()))
-    assert explore(draw_plane, "Move <either> one.", lr=RATES, weight_decay=DECAYS).html == plane.html
+    assert (
+        explore(draw_plane, "Move <either> one.", lr=RATES, weight_decay=DECAYS).html == plane.html
+    )
 
 
 # ---- the static page
@@ -242,7 +265,11 @@ def test_the_page_has_one_labelled_slider_for_each_argument(plane):
         ("range", "0", "2", "1"),
         ("range", "0", "1", "0"),
     ]
-    assert [i["aria-valuetext"] for i in inputs] == re.findall(r"<output[^>]*>([^<]*)", plane.html) == ["0.1", "0"]
+    assert (
+        [i["aria-valuetext"] for i in inputs]
+        == re.findall(r"<output[^>]*>([^<]*)", plane.html)
+        == ["0.1", "0"]
+    )
     assert re.findall(r'<label><span[^>]*>([^<]*)</span><input type="range"', plane.html) == [
         "lr",
         "weight decay",
@@ -253,7 +280,9 @@ def test_without_a_script_the_page_shows_the_first_frame_and_no_dead_slider(plan
     tags = Tags(plane.html)
     [image] = tags.named("img")
     assert image["alt"] == "The loss ends at 0.1000; lr = 0.1, weight decay = 0."
-    assert (image["width"], image["height"]) == ("320", "200") and image["src"] == plane.frames[2].src
+    assert (image["width"], image["height"]) == ("320", "200") and image["src"] == plane.frames[
+        2
+    ].src
     assert "hidden" in next(at for at in tags.named("div") if at["class"] == "explore-sliders")
 
 
@@ -271,7 +300,9 @@ def test_words_with_markup_stay_words():
 
 
 def test_the_same_call_gives_the_same_page(plane):
-    assert explore(draw_plane, "Move <either> one.", lr=RATES, weight_decay=DECAYS).html == plane.html
+    assert (
+        explore(draw_plane, "Move <either> one.", lr=RATES, weight_decay=DECAYS).html == plane.html
+    )
 
 
 # ---- in Jupyter
@@ -280,7 +311,10 @@ def test_the_same_call_gives_the_same_page(plane):
 def test_the_bundle_holds_the_widget_the_page_and_plain_words(plane):
     bundle = plane._repr_mimebundle_()
     assert bundle[WIDGET]["model_id"] == plane.widget.model_id and bundle["text/html"] == plane.html
-    assert bundle["text/plain"] == f"Explorer of lr, weight decay: 6 frames, {len(plane.html) / 1e6:.2f} MB"
+    assert (
+        bundle["text/plain"]
+        == f"Explorer of lr, weight decay: 6 frames, {len(plane.html) / 1e6:.2f} MB"
+    )
 
 
 def test_a_live_slider_redraws_with_the_values_chosen():
@@ -298,7 +332,9 @@ def test_a_live_slider_redraws_with_the_values_chosen():
     live.sliders["weight_decay"].value = 1e-4
     assert calls == [{"lr": 1.0, "weight_decay": 0}, {"lr": 1.0, "weight_decay": 1e-4}]
     assert 'alt="The loss ends at 1.0001; lr = 1, weight decay = 0.0001."' in live.image.value
-    assert [child.__class__.__name__ for child in live.widget.children] == ["HTML"] + 2 * ["SelectionSlider"]
+    assert [child.__class__.__name__ for child in live.widget.children] == ["HTML"] + 2 * [
+        "SelectionSlider"
+    ]
 
 
 def test_a_live_failure_is_told_where_the_figure_was():
@@ -340,8 +376,8 @@ def test_a_figure_that_draw_keeps_for_itself_stays_whole():
 # ---- in a browser
 
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync"
 ).split()
 
 
@@ -354,7 +390,9 @@ HEAD = (
 @pytest.fixture(scope="module")
 def chromium():
     names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("LABSUPPORT_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    path = os.environ.get("LABSUPPORT_CHROMIUM") or next(
+        filter(None, map(shutil.which, names)), None
+    )
     if path is None and not os.environ.get("CI"):
         pytest.skip("no chromium on PATH, and LABSUPPORT_CHROMIUM does not name one")
     assert path, "CI needs a chromium: install one, or name it in LABSUPPORT_CHROMIUM"
@@ -404,7 +442,12 @@ def state(page):
 def test_the_keyboard_moves_each_slider_to_the_frame_of_its_values(page, plane):
     lr = page.get_by_role("slider", name="lr", exact=True)
     decay = page.get_by_role("slider", name="weight decay", exact=True)
-    steps = [(lr, "End", 2, 0), (decay, "ArrowRight", 2, 1), (lr, "Home", 0, 1), (lr, "ArrowRight", 1, 1)]
+    steps = [
+        (lr, "End", 2, 0),
+        (decay, "ArrowRight", 2, 1),
+        (lr, "Home", 0, 1),
+        (lr, "ArrowRight", 1, 1),
+    ]
     for slider, key, i, j in [*steps, (decay, "Home", 1, 0)]:
         slider.press(key)
         shown, frame = state(page)[0], plane.frames[2 * i + j]
@@ -430,10 +473,18 @@ def test_the_scripts_leave_no_global_behind(page, address):
 
 def test_a_phone_shows_it_whole_with_room_for_a_finger(page):
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    boxes = page.locator("figure.explore input").evaluate_all("all => all.map(e => e.getBoundingClientRect())")
-    images = page.locator("figure.explore img").evaluate_all("all => all.map(e => e.getBoundingClientRect())")
-    assert len(boxes) == 5 and all(box["height"] >= 44 and 200 < box["right"] <= 390 for box in boxes)
-    assert len(images) == 4 and all(abs(box["width"] / box["height"] - 1.6) < 0.02 for box in images[:3])
+    boxes = page.locator("figure.explore input").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect())"
+    )
+    images = page.locator("figure.explore img").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect())"
+    )
+    assert len(boxes) == 5 and all(
+        box["height"] >= 44 and 200 < box["right"] <= 390 for box in boxes
+    )
+    assert len(images) == 4 and all(
+        abs(box["width"] / box["height"] - 1.6) < 0.02 for box in images[:3]
+    )
 
 
 def test_a_slider_shows_that_it_has_the_keyboard(page):

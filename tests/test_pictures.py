@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 import torch
 
-from labsupport import compare, plots, trajectories
-from labsupport.contracts import Arm, Interval, Recipe, Result
+from labsupport import compare, plots
 from labsupport.listing import listing
 from labsupport.models import MLP
-from labsupport.reference import weight_decay as wd
 from labsupport.rules import SGD
-from labsupport.toys import weight_decay as toy
+from labsupport.topics.weight_decay import experiments as trajectories
+from labsupport.topics.weight_decay import figures as toy
+from labsupport.topics.weight_decay import reference as wd
+from labsupport.types import Arm, Interval, Recipe, Result
 
 matplotlib.use("agg")
 
@@ -26,8 +27,12 @@ def closed():
 def result(values):
     """{(arm, axis value): one number a seed, or NaN}, measured at two epochs."""
     recipe = Recipe(MLP(), SGD())
-    rows = [(name, seed, epoch, "test_accuracy", value) for (name, _), series in values.items()
-            for seed, value in enumerate(series) for epoch in (1, 2)]
+    rows = [
+        (name, seed, epoch, "test_accuracy", value)
+        for (name, _), series in values.items()
+        for seed, value in enumerate(series)
+        for epoch in (1, 2)
+    ]
     table = pd.DataFrame(rows, columns=["arm", "seed", "epoch", "metric", "value"])
     arms = tuple(Arm(name, recipe, {"weight_decay": axis}) for name, axis in values)
     return Result(table, table.iloc[:0], arms, (0, 1, 2), 0.0)
@@ -56,21 +61,33 @@ def test_curves_follow_the_epochs():
 
 
 def test_a_heatmap_writes_values_marks_divergence_and_frames_the_best():
-    cells = pd.DataFrame({0.1: [0.25, -np.inf], 1.0: [0.75, np.nan]}, index=pd.Index([0.0, 0.01], name="weight_decay"))
+    cells = pd.DataFrame(
+        {0.1: [0.25, -np.inf], 1.0: [0.75, np.nan]},
+        index=pd.Index([0.0, 0.01], name="weight_decay"),
+    )
     cells.columns.name = "lr"
     _, (ax,) = plots.figure()
     plots.heatmap(ax, cells)
     assert [text.get_text() for text in ax.texts] == ["0.25", "0.75", "div.", ""]
     frame = ax.patches[0]
-    assert (round(frame.get_x() + frame.get_width() / 2), round(frame.get_y() + frame.get_height() / 2)) == (1, 0)
+    assert (
+        round(frame.get_x() + frame.get_width() / 2),
+        round(frame.get_y() + frame.get_height() / 2),
+    ) == (1, 0)
     assert ax.get_xlabel() == "learning rate"
 
 
 def test_every_colour_of_a_line_stands_out_from_the_paper():
     """WCAG asks 3:1 of graphics."""
+
     def luminance(colour):
         rgb = np.array(matplotlib.colors.to_rgb(colour))
-        return np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+        return np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ [
+            0.2126,
+            0.7152,
+            0.0722,
+        ]
+
     paper = luminance(plots.STYLE["axes.facecolor"])
     assert all((paper + 0.05) / (luminance(colour) + 0.05) >= 3 for colour in plots.COLOURS)
 
@@ -95,7 +112,9 @@ def test_the_plane_says_in_its_title_where_each_path_ends():
 def test_the_patients_logs_hold_what_their_codes_removed():
     for name, log in toy.patients(steps=5).items():
         removed = log.w_before - log.lr * log.g - log.w_after
-        torch.testing.assert_close(removed, toy.PATIENTS[name](log.lr, log.weight_decay) * log.w_before)
+        torch.testing.assert_close(
+            removed, toy.PATIENTS[name](log.lr, log.weight_decay) * log.w_before
+        )
 
 
 def test_a_listing_is_the_source_without_its_docstring():
@@ -105,7 +124,9 @@ def test_a_listing_is_the_source_without_its_docstring():
 
 
 def test_a_gap_starts_at_zero_and_equal_recipes_stay_together():
-    recipe = Recipe(MLP((40, 8, 10)), SGD(lr=0.1, weight_decay=0.1), train_size=200, dtype="float64")
+    recipe = Recipe(
+        MLP((40, 8, 10)), SGD(lr=0.1, weight_decay=0.1), train_size=200, dtype="float64"
+    )
     gap = trajectories.gap(recipe, recipe, [0, 1], steps=4)
     assert gap.shape == (5, 2) and gap.max() == 0
 
@@ -113,4 +134,8 @@ def test_a_gap_starts_at_zero_and_equal_recipes_stay_together():
 def test_the_course_of_norms_has_a_row_for_every_step_and_one_for_the_start():
     recipe = Recipe(MLP((40, 8, 6, 10)), SGD(lr=0.1), train_size=200, epochs=2)
     course = trajectories.norm_course(recipe, [0, 1])
-    assert len(course) == 2 * 2 + 1 and len(course[0]) == 2 and all(norm > 0 for row in course for norm in row)
+    assert (
+        len(course) == 2 * 2 + 1
+        and len(course[0]) == 2
+        and all(norm > 0 for row in course for norm in row)
+    )

@@ -1,4 +1,6 @@
-"""CIFAR-10 and MNIST from small files in the published formats: whole, checked, and never written over."""
+"""CIFAR-10 and MNIST from small files in the published formats: whole, checked, and never written
+over.
+"""
 
 import gzip
 import pickle
@@ -14,7 +16,10 @@ from labsupport.published import Unavailable
 from tests import small as files
 
 SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32)}
-VICTIMS = {"mnist": "MNIST/raw/train-images-idx3-ubyte.gz", "cifar10": "cifar-10-batches-py/data_batch_3"}
+VICTIMS = {
+    "mnist": "MNIST/raw/train-images-idx3-ubyte.gz",
+    "cifar10": "cifar-10-batches-py/data_batch_3",
+}
 
 
 @pytest.fixture(params=sorted(SHAPES))
@@ -24,7 +29,11 @@ def name(request):
 
 def contents(folder):
     """Every file with its bytes."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def again(name):
@@ -33,36 +42,53 @@ def again(name):
 
 
 def test_sizes_types_and_shapes(small, name):
-    split = datasets.load(name)
-    assert split.x_train.shape == (files.TRAIN, *SHAPES[name]) and split.x_test.shape == (files.TEST, *SHAPES[name])
-    assert (split.x_train.dtype, split.y_train.dtype, split.classes) == (torch.float32, torch.int64, 10)
-    assert split.x_train.is_contiguous() and split.x_test.is_contiguous()
+    dataset = datasets.load(name)
+    assert dataset.x_train.shape == (files.TRAIN, *SHAPES[name]) and dataset.x_test.shape == (
+        files.TEST,
+        *SHAPES[name],
+    )
+    assert (dataset.x_train.dtype, dataset.y_train.dtype, dataset.classes) == (
+        torch.float32,
+        torch.int64,
+        10,
+    )
+    assert dataset.x_train.is_contiguous() and dataset.x_test.is_contiguous()
 
 
 def test_every_channel_is_scaled_by_the_training_pool_and_black_is_where_zero_went(small, name):
-    split, raw = datasets.load(name), torch.from_numpy(published.read(name)["train"][0]).double()
-    torch.testing.assert_close(split.x_train.mean((0, 2, 3)), torch.zeros(SHAPES[name][0]), atol=1e-5, rtol=0)
-    torch.testing.assert_close(split.x_train.std((0, 2, 3)), torch.ones(SHAPES[name][0]), atol=1e-3, rtol=0)
+    dataset, raw = datasets.load(name), torch.from_numpy(published.read(name)["train"][0]).double()
+    torch.testing.assert_close(
+        dataset.x_train.mean((0, 2, 3)), torch.zeros(SHAPES[name][0]), atol=1e-5, rtol=0
+    )
+    torch.testing.assert_close(
+        dataset.x_train.std((0, 2, 3)), torch.ones(SHAPES[name][0]), atol=1e-3, rtol=0
+    )
     expected = -raw.mean((0, 2, 3)) / raw.std((0, 2, 3), correction=0)
-    assert split.black.shape == (SHAPES[name][0], 1, 1)
-    torch.testing.assert_close(split.black.flatten().double(), expected, atol=1e-5, rtol=1e-5)
+    assert dataset.fill_value.shape == (SHAPES[name][0], 1, 1)
+    torch.testing.assert_close(
+        dataset.fill_value.flatten().double(), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_an_image_keeps_its_label_its_rows_and_its_part(small, name):
-    split, parts = datasets.load(name), published.read(name)
+    dataset, parts = datasets.load(name), published.read(name)
     for part, (x, y) in parts.items():
         label_of = {image.tobytes(): label for image, label in zip(x, y, strict=True)}
-        std, mean = torch.std_mean(torch.from_numpy(parts["train"][0]).double(), (0, 2, 3), correction=0)
-        back = getattr(split, f"x_{part}").double() * std[:, None, None] + mean[:, None, None]
+        std, mean = torch.std_mean(
+            torch.from_numpy(parts["train"][0]).double(), (0, 2, 3), correction=0
+        )
+        back = getattr(dataset, f"x_{part}").double() * std[:, None, None] + mean[:, None, None]
         found = [label_of.pop(image.tobytes()) for image in back.round().to(torch.uint8).numpy()]
-        assert found == getattr(split, f"y_{part}").tolist() and label_of == {}
+        assert found == getattr(dataset, f"y_{part}").tolist() and label_of == {}
 
 
 def test_what_is_read_is_what_was_written(small):
     """Red lies before green, rows before columns, as in the published layout."""
     first = pickle.loads((small / "cifar-10-batches-py" / "data_batch_1").read_bytes())
     x, y = published.read("cifar10")["train"]
-    assert np.array_equal(x[:80].reshape(80, -1), first["data"]) and y[:80].tolist() == first["labels"]
+    assert (
+        np.array_equal(x[:80].reshape(80, -1), first["data"]) and y[:80].tolist() == first["labels"]
+    )
     raw = gzip.decompress((small / "MNIST/raw/t10k-images-idx3-ubyte.gz").read_bytes())
     assert published.read("mnist")["test"][0].tobytes() == raw[16:]
 
@@ -70,10 +96,16 @@ def test_what_is_read_is_what_was_written(small):
 @pytest.mark.parametrize("size", [22, 100, 210])
 def test_prefix_and_validation_part_have_the_shares_of_the_whole(small, name, size):
     part, whole = datasets.load(name, train_size=size, valid_size=110), datasets.load(name)
-    for labels, pool in ((part.y_train, whole.y_train), (part.y_valid, whole.y_train), (whole.y_test[:50], whole.y_test)):
+    for labels, pool in (
+        (part.y_train, whole.y_train),
+        (part.y_valid, whole.y_train),
+        (whole.y_test[:50], whole.y_test),
+    ):
         expected = pool.bincount() / len(pool) * len(labels)
         assert (labels.bincount(minlength=10) - expected).abs().max() <= 1.01
-    assert torch.equal(part.x_train, whole.x_train[:size]) and torch.equal(part.x_valid, whole.x_train[-110:])
+    assert torch.equal(part.x_train, whole.x_train[:size]) and torch.equal(
+        part.x_valid, whole.x_train[-110:]
+    )
 
 
 def test_reading_writes_nothing_and_is_the_same_every_time(small, name):
@@ -88,7 +120,9 @@ def test_a_damaged_file_is_named_and_nothing_is_touched(small, name, damage):
     good = victim.read_bytes()
     victim.write_bytes({"truncated": good[:-1], "empty": b"", "another file": good[::-1]}[damage])
     before = contents(small)
-    with pytest.raises(Unavailable, match=f"{victim.name} is truncated or another file: its md5 is .* should be ") as error:
+    with pytest.raises(
+        Unavailable, match=f"{victim.name} is truncated or another file: its md5 is .* should be "
+    ) as error:
         datasets.load(name)
     assert contents(small) == before and list(small.glob(".*")) == []
     others = {file.split("/")[-1] for file in published.PUBLISHED[name]().kept} - {victim.name}
@@ -109,7 +143,9 @@ def test_without_a_network_the_error_says_which_files_to_put_where(small, name):
     with pytest.raises(Unavailable) as error:
         datasets.load(name)
     asked = str(error.value)
-    for file, md5 in (published.PUBLISHED[name]().kept | published.PUBLISHED[name]().fetched).items():
+    for file, md5 in (
+        published.PUBLISHED[name]().kept | published.PUBLISHED[name]().fetched
+    ).items():
         assert f"{file} (md5 {md5})" in asked
     assert str(small) in asked and "there is no network" in asked
     assert {"mnist": MNIST.mirrors[0], "cifar10": CIFAR10.url}[name] in asked
@@ -121,7 +157,9 @@ def test_one_missing_file_is_named_and_the_good_ones_are_kept(small, name):
     good = victim.read_bytes()
     victim.unlink()
     before = contents(small)
-    with pytest.raises(Unavailable, match=f"missing are {VICTIMS[name]} \\(md5 [0-9a-f]+\\)\\. On any machine"):
+    with pytest.raises(
+        Unavailable, match=f"missing are {VICTIMS[name]} \\(md5 [0-9a-f]+\\)\\. On any machine"
+    ):
         datasets.load(name)
     assert contents(small) == before
     victim.write_bytes(good)
@@ -132,8 +170,9 @@ def test_the_archive_alone_will_do(small, monkeypatch):
     digest = datasets.load("cifar10").digest
     archive = files.pack(small, monkeypatch)
     assert again("cifar10").digest == digest
-    assert archive.exists() and {path.name for path in (small / "cifar-10-batches-py").iterdir()} == {
-        *(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"}
+    assert archive.exists() and {
+        path.name for path in (small / "cifar-10-batches-py").iterdir()
+    } == {*(f"data_batch_{k}" for k in range(1, 6)), "test_batch", "batches.meta"}
 
 
 def test_a_truncated_archive_is_named_and_kept(small, monkeypatch):
@@ -148,15 +187,19 @@ def test_a_truncated_archive_is_named_and_kept(small, monkeypatch):
 
 
 def serve(monkeypatch, folder, cut=0):
-    """A network that has the files of this folder, by name; ``cut`` bytes are lost at the end of each."""
+    """A network that has the files of this folder, by name; ``cut`` bytes are lost at the end of
+    each.
+    """
     from torchvision.datasets import utils
+
     asked = []
 
     def fetch(url, path, *_):
         asked.append(url)
         content = (folder / url.split("/")[-1]).read_bytes()
         with open(path, "wb") as file:
-            file.write(content[:len(content) - cut])
+            file.write(content[: len(content) - cut])
+
     monkeypatch.setattr(utils, "_get_redirect_url", lambda url, **_: url)
     monkeypatch.setattr(utils, "_urlretrieve", fetch)
     return asked
@@ -194,7 +237,9 @@ def doctor(capsys):
     return line.startswith("OK "), line
 
 
-def test_the_doctor_says_whether_the_full_data_are_there_and_fetches_nothing(small, monkeypatch, capsys):
+def test_the_doctor_says_whether_the_full_data_are_there_and_fetches_nothing(
+    small, monkeypatch, capsys
+):
     assert doctor(capsys) == (True, "OK   full     mnist and cifar10 are there, checksums verified")
     (small / VICTIMS["mnist"]).unlink()
     fine, line = doctor(capsys)

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 
 from labsupport import study
-from labsupport.contracts import Arm, Recipe
 from labsupport.models import MLP
-from labsupport.probes.calibration import Calibration
 from labsupport.probes.weights import jacobian_norm, weight_norms
-from labsupport.reference import calibration
 from labsupport.rules import SGD
+from labsupport.topics.mixup import calibration
+from labsupport.topics.mixup.probes import Calibration
+from labsupport.types import Arm, Recipe
 from tools import keys, layout
 
 BASE = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=2)
@@ -45,7 +45,9 @@ def test_a_result_knows_of_the_reference_that_its_probe_calls(trained, monkeypat
 
     assert measure().table.equals(measure().table) and len(trained) == 1
     source = inspect.getsource
-    monkeypatch.setattr(inspect, "getsource", lambda item: source(item) + "# changed" * (item is calibration))
+    monkeypatch.setattr(
+        inspect, "getsource", lambda item: source(item) + "# changed" * (item is calibration)
+    )
     measure()
     assert len(trained) == 2
 
@@ -69,7 +71,9 @@ def test_the_same_study_again_is_read_not_trained(trained):
     pd.testing.assert_frame_equal(one.table, two.table, check_exact=True)
 
 
-@pytest.mark.parametrize("change", [dict(lr=0.2), dict(epochs=1), dict(sizes=(40, 9, 10)), dict(train_size=100)])
+@pytest.mark.parametrize(
+    "change", [dict(lr=0.2), dict(epochs=1), dict(sizes=(40, 9, 10)), dict(train_size=100)]
+)
 def test_another_recipe_is_another_study(trained, change):
     study.study([Arm("a", BASE)], seeds=range(2))
     study.study([Arm("a", study.vary(BASE, **change))], seeds=range(2))
@@ -84,7 +88,11 @@ def test_other_seeds_probes_sources_data_or_torch_are_another_study(trained, mon
     study.study([Arm("a", BASE)], seeds=range(2))
     monkeypatch.setattr(study.storage, "source_digest", lambda *files: "other")
     study.study([Arm("a", BASE)], seeds=range(2))
-    monkeypatch.setattr(study.train, "load", lambda recipe: dataclasses.replace(study.train.datasets.load("mnist1d"), digest="other"))
+    monkeypatch.setattr(
+        study.train,
+        "load",
+        lambda recipe: dataclasses.replace(study.train.datasets.load("mnist1d"), digest="other"),
+    )
     study.study([Arm("a", BASE)], seeds=range(2))
     assert len(trained) == 6
 
@@ -92,11 +100,17 @@ def test_other_seeds_probes_sources_data_or_torch_are_another_study(trained, mon
 def test_a_damaged_result_is_made_again_and_said_so(trained, fresh_home):
     one = study.study([Arm("a", BASE)], seeds=range(2))
     (path,) = files(fresh_home)
-    for damage in (path.read_bytes()[:-10], b"", path.read_bytes().replace(b"train_loss", b"train_lass", 1)):
+    for damage in (
+        path.read_bytes()[:-10],
+        b"",
+        path.read_bytes().replace(b"train_loss", b"train_lass", 1),
+    ):
         path.write_bytes(damage)
         with pytest.warns(UserWarning, match="is damaged and is made again"):
             again = study.study([Arm("a", BASE)], seeds=range(2))
-        pd.testing.assert_frame_equal(*(result.table.query("metric != 'seconds'") for result in (one, again)))
+        pd.testing.assert_frame_equal(
+            *(result.table.query("metric != 'seconds'") for result in (one, again))
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             study.study([Arm("a", BASE)], seeds=range(2))
@@ -104,7 +118,9 @@ def test_a_damaged_result_is_made_again_and_said_so(trained, fresh_home):
 
 
 def test_an_interrupted_study_leaves_nothing_behind(fresh_home, monkeypatch):
-    monkeypatch.setattr(study.storage.os, "replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        study.storage.os, "replace", lambda *paths: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         study.study([Arm("a", BASE)], seeds=range(2))
     assert [path.name for path in (fresh_home / "results").iterdir()] == []
@@ -112,18 +128,24 @@ def test_an_interrupted_study_leaves_nothing_behind(fresh_home, monkeypatch):
 
 def test_arms_share_seeds_so_equal_arms_are_equal(fresh_home):
     result = study.study([Arm("a", BASE), Arm("b", BASE)], seeds=range(3))
-    by_arm = result.table.query("metric != 'seconds'").pivot(index=["seed", "epoch", "metric"], columns="arm", values="value")
+    by_arm = result.table.query("metric != 'seconds'").pivot(
+        index=["seed", "epoch", "metric"], columns="arm", values="value"
+    )
     assert (by_arm["a"] - by_arm["b"]).abs().max() < 1e-5
 
 
 def test_diverged_runs_are_kept_counted_and_nan(fresh_home):
-    result = study.study([Arm("calm", BASE), Arm("wild", study.vary(BASE, lr=1e12, epochs=6))], seeds=range(2))
+    result = study.study(
+        [Arm("calm", BASE), Arm("wild", study.vary(BASE, lr=1e12, epochs=6))], seeds=range(2)
+    )
     assert set(result.diverged["arm"]) == {"wild"} and sorted(result.diverged["seed"]) == [0, 1]
     values = result.table.set_index("arm")["value"]
     assert values["wild"].isna().any() and values["calm"].notna().all()
 
 
-def test_a_progress_bar_counts_every_epoch_and_waits_two_seconds_before_it_shows(fresh_home, monkeypatch):
+def test_a_progress_bar_counts_every_epoch_and_waits_two_seconds_before_it_shows(
+    fresh_home, monkeypatch
+):
     seen = []
 
     class Bar(study.train.tqdm):
@@ -140,8 +162,10 @@ def test_a_progress_bar_counts_every_epoch_and_waits_two_seconds_before_it_shows
     assert seen[0]["delay"] == 2 and seen[0]["total"] == 3 * BASE.epochs == seen[1]
 
 
-@pytest.mark.parametrize(("arms", "seeds"), [([], [0]), ([Arm("a", BASE)], []), ([Arm("a", BASE)] * 2, [0]),
-                                             ([Arm("a", BASE)], [0, 0])])
+@pytest.mark.parametrize(
+    ("arms", "seeds"),
+    [([], [0]), ([Arm("a", BASE)], []), ([Arm("a", BASE)] * 2, [0]), ([Arm("a", BASE)], [0, 0])],
+)
 def test_arms_and_seeds_must_be_there_and_differ(arms, seeds):
     with pytest.raises(ValueError, match="different names and different seeds"):
         study.study(arms, seeds)
@@ -153,7 +177,9 @@ def test_vary_finds_a_field_wherever_it_is():
 
 
 def test_vary_names_an_unknown_field_and_those_there_are():
-    with pytest.raises(ValueError, match="no field 'drop_out' in this recipe; there are activation.* lr, momentum"):
+    with pytest.raises(
+        ValueError, match="no field 'drop_out' in this recipe; there are activation.* lr, momentum"
+    ):
         study.vary(BASE, drop_out=0.5)
 
 

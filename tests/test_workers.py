@@ -40,7 +40,7 @@ def threads(x, tick):
 
 
 def share(function, count=6, progress=lambda amount: None):
-    return workers.share_out(function, [(i,) for i in range(count)], progress)
+    return workers.parallel_map(function, [(i,) for i in range(count)], progress)
 
 
 def test_results_come_in_the_order_of_the_jobs_and_progress_adds_up():
@@ -91,8 +91,10 @@ def test_with_one_worker_everything_is_done_here(monkeypatch):
 
 @forks
 def test_the_processes_die_with_the_one_that_forked_them():
-    code = ("import os; from tests.test_workers import share, square\n"
-            "print({pid for _, pid in share(square)}, flush=True)\nos.kill(os.getpid(), 9)")
+    code = (
+        "import os; from tests.test_workers import share, square\n"
+        "print({pid for _, pid in share(square)}, flush=True)\nos.kill(os.getpid(), 9)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     left = [int(pid) for pid in done.stdout.strip().strip("{}").split(",")]
     assert left

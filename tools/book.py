@@ -50,7 +50,9 @@ def summary(chapter: Path, record: Record) -> str:
 
 
 def build() -> dict[Path, Record]:
-    """Bring ``_build/html`` up to date; returns what each chapter took when it was last executed."""
+    """Bring ``_build/html`` up to date; returns what each chapter took when it was last
+    executed.
+    """
     chapters = layout.chapters()
     wanted = {chapter: keys.chapter_key(chapter, layout.PACKAGE) for chapter in chapters}
     records = run_chapters(chapters, wanted)

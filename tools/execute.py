@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-# nbformat and nbclient are imported where they are used: they cost two seconds, and a build with nothing to do
-# needs neither.
+# nbformat and nbclient are imported where they are used: they cost two seconds, and a build with
+# nothing to do needs neither.
 
 CELL_SECONDS = 600
 """What a cell may take in the quick profile; one that takes longer hangs."""
@@ -50,7 +50,9 @@ def kept(folder: Path, key: str) -> Record | None:
 
 
 def execute(chapter: Path, folder: Path, key: str, threads: int) -> Record:
-    """Run ``chapter`` and put notebook, claims and record into ``folder``, all of them or nothing."""
+    """Run ``chapter`` and put notebook, claims and record into ``folder``, all of them or
+    nothing.
+    """
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
     (work / "claims").mkdir(parents=True)
@@ -71,7 +73,9 @@ def execute(chapter: Path, folder: Path, key: str, threads: int) -> Record:
 
 
 def patience() -> int | None:
-    """Seconds for a cell; in the full profile as many as it takes, for studies of that size may run for hours."""
+    """Seconds for a cell; in the full profile as many as it takes, for studies of that size may run
+    for hours.
+    """
     return None if os.environ.get("LABSUPPORT_PROFILE") == "full" else CELL_SECONDS
 
 
@@ -83,7 +87,9 @@ def run(
     settings: dict[str, str] | None = None,
     seconds: int | None = CELL_SECONDS,
 ) -> int:
-    """Execute all cells in place, each in at most so many seconds (None: no limit); returns the kernel's peak memory in MB."""
+    """Execute all cells in place, each in at most so many seconds (None: no limit); returns the
+    kernel's peak memory in MB.
+    """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbformat.v4 import new_code_cell
@@ -123,11 +129,15 @@ def run(
 
 
 def refuse_stderr(notebook: NotebookNode, chapter: Path) -> None:
-    """A warning on stderr would be printed in the book, and costs a student the points of a graded cell."""
+    """A warning on stderr would be printed in the book, and costs a student the points of a graded
+    cell.
+    """
     for i, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
             if output.output_type == "stream" and output.name == "stderr":
-                raise ChapterFailed(f"chapters/{chapter.name}, cell {i + 1} wrote to stderr:\n{plain(output.text)}")
+                raise ChapterFailed(
+                    f"chapters/{chapter.name}, cell {i + 1} wrote to stderr:\n{plain(output.text)}"
+                )
 
 
 def plain(text: str) -> str:
@@ -136,7 +146,9 @@ def plain(text: str) -> str:
 
 
 def graft(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
-    """The notebook as it is written now with the outputs of its last run: prose may be newer than the run."""
+    """The notebook as it is written now with the outputs of its last run: prose may be newer than
+    the run.
+    """
     ran = iter([cell for cell in executed.cells if cell.cell_type == "code"])
     for cell in source.cells:
         if cell.cell_type == "code":

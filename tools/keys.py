@@ -1,7 +1,8 @@
 """What an executed chapter depends on, as one digest.
 
-A chapter depends on every file of the package but the modules of other topics. A topic's modules count as soon
-as the chapter bears the topic's name, names it in its code, or reaches it through an import.
+A chapter depends on every file of the package but the modules of other topics. A topic's modules
+count as soon as the chapter bears the topic's name, names it in its code, or reaches it through an
+import.
 """
 
 from __future__ import annotations
@@ -25,13 +26,22 @@ def digest(*parts: object) -> str:
 
 
 def files_digest(paths: Iterable[Path], root: Path) -> str:
-    return digest([(str(p.relative_to(root)), hashlib.sha256(p.read_bytes()).hexdigest()) for p in sorted(paths)])
+    return digest(
+        [
+            (str(p.relative_to(root)), hashlib.sha256(p.read_bytes()).hexdigest())
+            for p in sorted(paths)
+        ]
+    )
 
 
 def environment() -> list[str]:
     """Python, every installed package with its version, and the settings that steer a run."""
     packages = {f"{d.name}=={d.version}" for d in importlib.metadata.distributions()}
-    return [sys.version, *sorted(packages), *(f"{name}={os.environ.get(name, '')}" for name in SETTINGS)]
+    return [
+        sys.version,
+        *sorted(packages),
+        *(f"{name}={os.environ.get(name, '')}" for name in SETTINGS),
+    ]
 
 
 def code_of(notebook: dict) -> list[tuple[str, list[str]]]:
@@ -43,7 +53,9 @@ def code_of(notebook: dict) -> list[tuple[str, list[str]]]:
 def package_files(package: Path, topic: str, code: str) -> set[Path]:
     """The files of the package that a chapter on ``topic`` with this ``code`` depends on."""
     every = {p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc"}
-    by_topic = {p for p in every if p.parent.name in TOPIC_ROOMS and p.suffix == ".py" and p.stem[0] != "_"}
+    by_topic = {
+        p for p in every if p.parent.name in TOPIC_ROOMS and p.suffix == ".py" and p.stem[0] != "_"
+    }
     found = (every - by_topic) | {
         p for p in by_topic if p.stem == topic or re.search(rf"\b{re.escape(p.stem)}\b", code)
     }
@@ -65,9 +77,15 @@ def imported(module: Path, package: Path) -> set[Path]:
         if isinstance(node, ast.Import):
             dotted |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = [*here[: len(here) - node.level + 1], *filter(None, [node.module])] if node.level else [node.module]
+            base = (
+                [*here[: len(here) - node.level + 1], *filter(None, [node.module])]
+                if node.level
+                else [node.module]
+            )
             dotted |= {".".join(base), *(".".join([*base, alias.name]) for alias in node.names)}
-    paths = (package.parent / name.replace(".", "/") for name in dotted if name.startswith(package.name))
+    paths = (
+        package.parent / name.replace(".", "/") for name in dotted if name.startswith(package.name)
+    )
     return {p.with_suffix(".py") for p in paths if p.with_suffix(".py").exists()}
 
 

@@ -40,7 +40,9 @@ def page(name: str) -> Path:
     for suffix in (".md", ".ipynb"):
         if (path := ROOT / f"{name}{suffix}").exists():
             return path
-    raise FileNotFoundError(f"_toc.yml lists {name!r}, but there is no {name}.md and no {name}.ipynb")
+    raise FileNotFoundError(
+        f"_toc.yml lists {name!r}, but there is no {name}.md and no {name}.ipynb"
+    )
 
 
 def has_claims_page() -> bool:
@@ -58,7 +60,9 @@ def written_pages() -> list[Path]:
 
 
 def chapters() -> list[Path]:
-    """The notebooks of the book, in reading order; one that is in no table of contents is an error."""
+    """The notebooks of the book, in reading order; one that is in no table of contents is an
+    error.
+    """
     listed = [path for path in written_pages() if path.suffix == ".ipynb"]
     if forgotten := sorted(set(CHAPTERS.glob("*.ipynb")) - set(listed)):
         raise ValueError(f"not in _toc.yml: {', '.join(path.name for path in forgotten)}")

@@ -37,7 +37,12 @@ class RenderFailed(Exception):
 
 def inputs_digest(chapter_keys: list[str]) -> str:
     """A digest of all that the HTML is made from."""
-    files = [*written_pages(), *ASSETS.rglob("*"), *PACKAGE.glob("*"), *Path(__file__).parent.glob("*.py")]
+    files = [
+        *written_pages(),
+        *ASSETS.rglob("*"),
+        *PACKAGE.glob("*"),
+        *Path(__file__).parent.glob("*.py"),
+    ]
     files += [ROOT / "_toc.yml", ROOT / "_config.yml", ROOT / "references.bib"]
     found = keys.files_digest((path for path in files if path.is_file()), ROOT)
     return keys.digest(chapter_keys, found, keys.environment())
@@ -57,7 +62,9 @@ def gather_claims() -> None:
 
 
 def assemble() -> None:
-    """Write the folder that is rendered: pages, executed notebooks, the generated page, configuration."""
+    """Write the folder that is rendered: pages, executed notebooks, the generated page,
+    configuration.
+    """
     import nbformat
 
     shutil.rmtree(SOURCE, ignore_errors=True)
@@ -84,7 +91,9 @@ def without_missing(node):
     if isinstance(node, dict):
         return {key: without_missing(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [without_missing(entry) for entry in node if entry.get("file") in (None, *built_names())]
+        return [
+            without_missing(entry) for entry in node if entry.get("file") in (None, *built_names())
+        ]
     return node
 
 
@@ -94,7 +103,9 @@ def render(digest: str) -> None:
     shutil.rmtree(work, ignore_errors=True)
     program = Path(sys.executable).with_name("jupyter-book")
     command = [program, "build", SOURCE, "--path-output", work, "--quiet"]
-    done = subprocess.run([*command, "--all", "-W", "--keep-going"], cwd=BUILD, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--all", "-W", "--keep-going"], cwd=BUILD, capture_output=True, text=True
+    )
     made = work / "_build" / "html"
     if done.returncode or not (made / "index.html").exists():
         raise RenderFailed(done.stdout + done.stderr)

@@ -1,4 +1,6 @@
-"""The inputs an answer is tried on: a fixed battery for each exercise, and the search for a small failure."""
+"""The inputs an answer is tried on: a fixed battery for each exercise, and the search for a small
+failure.
+"""
 
 import contextlib
 import time
@@ -30,7 +32,9 @@ FATAL = ("timeout", "flood", "exit", "interrupt")
 
 @dataclass(frozen=True)
 class Finding:
-    """One input, what is right for it, and what the student's function made of it (and of the input)."""
+    """One input, what is right for it, and what the student's function made of it (and of the
+    input).
+    """
 
     inputs: dict[str, Any]
     given: dict[str, Any]
@@ -71,8 +75,10 @@ def battery(exercise: Exercise) -> tuple[dict[str, Any], ...]:
 @cache
 def behaviours(exercise: Exercise) -> dict[str, tuple[Any, ...]]:
     """What each misconception answers on the battery, by name."""
-    return {m.name: tuple(m.answer(**fresh(inputs)) for inputs in battery(exercise))
-            for m in exercise.misconceptions}
+    return {
+        m.name: tuple(m.answer(**fresh(inputs)) for inputs in battery(exercise))
+        for m in exercise.misconceptions
+    }
 
 
 def probe(exercise: Exercise, function: Callable, inputs: dict[str, Any], clock: Clock) -> Finding:
@@ -82,23 +88,29 @@ def probe(exercise: Exercise, function: Callable, inputs: dict[str, Any], clock:
     clock.spend(ran.seconds)
     expected = exercise.reference(**fresh(inputs))
     differs = None if ran.problem else difference(expected, ran.value, names=exercise.returns)
-    changed = tuple(name for name, value in inputs.items()
-                    if type(value) in _MUTABLE and difference(value, given[name], exact=True))
+    changed = tuple(
+        name
+        for name, value in inputs.items()
+        if type(value) in _MUTABLE and difference(value, given[name], exact=True)
+    )
     return Finding(inputs, given, expected, ran, differs, changed)
 
 
-def behaves_like(exercise: Exercise, findings: list[Finding]) -> str | None:
+def match_misconception(exercise: Exercise, findings: list[Finding]) -> str | None:
     """The misconception that gives the student's answers on the whole battery, if there is one."""
     if any(f.ran.problem for f in findings) or not any(f.difference for f in findings):
         return None
     for name, answers in behaviours(exercise).items():
-        if not any(difference(answer, f.ran.value) for answer, f in zip(answers, findings, strict=True)):
+        if not any(
+            difference(answer, f.ran.value) for answer, f in zip(answers, findings, strict=True)
+        ):
             return name
     return None
 
 
-def smallest_failure(exercise: Exercise, function: Callable, clock: Clock,
-                     known: list[Finding]) -> Finding | None:
+def smallest_failure(
+    exercise: Exercise, function: Callable, clock: Clock, known: list[Finding]
+) -> Finding | None:
     """The simplest input that goes wrong, or None if neither the battery nor the search met one.
 
     Args:
@@ -109,14 +121,18 @@ def smallest_failure(exercise: Exercise, function: Callable, clock: Clock,
     if hunt.fatal:
         return hunt.fatal
     found = [f for f in hunt.failures if f.inputs is best]
-    smallest = min(hunt.failures, key=_size, default=None)  # of the battery, where the search ran out of time
+    smallest = min(
+        hunt.failures, key=_size, default=None
+    )  # of the battery, where the search ran out of time
     return found[0] if found and _size(found[0])[0] <= _size(smallest)[0] else smallest
 
 
 class _Hunt:
     """The question Hypothesis asks of each input, with an end to its patience."""
 
-    def __init__(self, exercise: Exercise, function: Callable, clock: Clock, failures: list[Finding]) -> None:
+    def __init__(
+        self, exercise: Exercise, function: Callable, clock: Clock, failures: list[Finding]
+    ) -> None:
         self.exercise, self.function, self.clock = exercise, function, clock
         self.failures, self.fatal = failures, None
         self.end = time.perf_counter() + (_PATIENCE if failures else min(_AT_MOST, clock.left / 2))
@@ -135,11 +151,19 @@ class _Hunt:
         return True
 
 
-def _search(exercise: Exercise, condition: Callable[[dict], bool], tries: int, seed: int) -> dict | None:
+def _search(
+    exercise: Exercise, condition: Callable[[dict], bool], tries: int, seed: int
+) -> dict | None:
     """Hypothesis' search and shrink; None if nothing met the condition, or met it only once."""
-    rules = settings(max_examples=tries, derandomize=True, database=None, deadline=None,
-                     verbosity=Verbosity.quiet, suppress_health_check=list(HealthCheck),
-                     phases=[Phase.generate, Phase.shrink])
+    rules = settings(
+        max_examples=tries,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        verbosity=Verbosity.quiet,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, Phase.shrink],
+    )
     with _self_contained():
         try:
             return find(exercise.inputs, condition, settings=rules, random=Random(seed))
@@ -149,12 +173,15 @@ def _search(exercise: Exercise, condition: Callable[[dict], bool], tries: int, s
 
 @contextlib.contextmanager
 def _self_contained() -> Iterator[None]:
-    """Keep Hypothesis from reading the caller's sources and from writing a folder beside the notebook.
+    """Keep Hypothesis from reading the caller's sources and from writing a folder beside the
+    notebook.
 
-    It collects constants from the modules of the working directory and stores them there, so what a student
-    is shown would depend on the folder they work in. Versions without this have nothing to switch off.
+    It collects constants from the modules of the working directory and stores them there, so what a
+    student is shown would depend on the folder they work in. Versions without this have nothing to
+    switch off.
     """
     from hypothesis.internal.conjecture import providers
+
     name = "_get_local_constants"
     kept, nothing = getattr(providers, name, None), getattr(providers, "_local_constants", None)
     with warnings.catch_warnings():

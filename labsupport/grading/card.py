@@ -1,7 +1,8 @@
-"""An outcome as a card for the notebook, as plain text for a terminal, as Markdown for nbgrader's feedback.
+"""An outcome as a card for the notebook, as plain text for a terminal, as Markdown for nbgrader's
+feedback.
 
-The status stands in words on every one of them. The HTML brings its own colours for light and dark (Jupyter,
-VS Code, the built book) and asks nothing of the network.
+The status stands in words on every one of them. The HTML brings its own colours for light and dark
+(Jupyter, VS Code, the built book) and asks nothing of the network.
 """
 
 from html import escape
@@ -11,8 +12,11 @@ _PRINTED_LINES = 20
 _WIDTH = 96
 _EXAMPLE = "The smallest input found that goes wrong:"
 
-_DARK = ('html[data-theme="dark"] .lab-check', '[data-jp-theme-light="false"] .lab-check',
-         ".vscode-dark .lab-check")
+_DARK = (
+    'html[data-theme="dark"] .lab-check',
+    '[data-jp-theme-light="false"] .lab-check',
+    ".vscode-dark .lab-check",
+)
 _STYLE = """
 .lab-check { --ink: #1c2128; --soft: #4a5460; --paper: #ffffff; --inset: #f1f3f6; --line: #c3cad3;
   --mark: #b3261e; --on-mark: #ffffff; box-sizing: border-box; max-width: 46rem; margin: .25rem 0;
@@ -26,7 +30,8 @@ DARK { --ink: #e8ebef; --soft: #b4bdc8; --paper: #1b1f25; --inset: #272d35; --li
 DARK_CORRECT { --mark: #7ad79f; --on-mark: #04210f; }
 DARK_WAITING { --mark: #b4bdc8; --on-mark: #1b1f25; }
 .lab-check p { margin: .5rem 0 0; color: inherit; }
-.lab-check .lab-head { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: baseline; margin: 0; }
+.lab-check .lab-head { display: flex; flex-wrap: wrap; gap: .2rem .8rem; align-items: baseline;
+  margin: 0; }
 .lab-check .lab-status { padding: .05rem .55rem; border-radius: .25rem; background: var(--mark);
   color: var(--on-mark); font-weight: 600; }
 .lab-check .lab-points { margin-left: auto; color: var(--soft); }
@@ -38,28 +43,40 @@ DARK_WAITING { --mark: #b4bdc8; --on-mark: #1b1f25; }
   gap: .25rem .8rem; align-items: baseline; }
 .lab-check dt { margin: 0; color: var(--soft); font-weight: 400; }
 .lab-check dd { margin: 0; }
-.lab-check .lab-code { display: block; margin: 0; padding: .1rem .4rem; background: var(--inset) !important;
+.lab-check .lab-code { display: block; margin: 0; padding: .1rem .4rem;
+  background: var(--inset) !important;
   color: var(--ink) !important; border: 0; border-radius: .2rem; white-space: pre-wrap;
   overflow-wrap: anywhere; font: 400 .85rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
-.cell_output .text_html:has(.lab-check) { background: transparent !important; padding: 0 !important; }
+.cell_output .text_html:has(.lab-check) { background: transparent !important;
+  padding: 0 !important; }
 """
 
 
 def as_html(outcome) -> str:
     """The card."""
     state = {"correct": "is-correct", "not attempted": "is-waiting"}.get(outcome.status, "is-wrong")
-    parts = [_head(outcome), f"<p>{escape(outcome.message)}</p>", _lines_html(outcome), _hint_html(outcome),
-             _example_html(outcome), _printed_html(outcome)]
-    return (f"<style>{_style()}</style>"
-            f'<div class="lab-check {state} tex2jax_ignore mathjax_ignore" role="group" '
-            f'aria-label="Check of {escape(outcome.exercise)}: {outcome.status}">{"".join(parts)}</div>')
+    parts = [
+        _head(outcome),
+        f"<p>{escape(outcome.message)}</p>",
+        _lines_html(outcome),
+        _hint_html(outcome),
+        _example_html(outcome),
+        _printed_html(outcome),
+    ]
+    return (
+        f"<style>{_style()}</style>"
+        f'<div class="lab-check {state} tex2jax_ignore mathjax_ignore" role="group" '
+        f'aria-label="Check of {escape(outcome.exercise)}: {outcome.status}">{"".join(parts)}</div>'
+    )
 
 
 def as_text(outcome) -> str:
     """The same words without colour."""
-    blocks = [[*wrap(outcome.message, _WIDTH), *(f"  {line}" for line in outcome.lines)],
-              wrap(f"What probably happened: {outcome.hint}", _WIDTH) if outcome.hint else [],
-              wrap(_read_again(outcome), _WIDTH)]
+    blocks = [
+        [*wrap(outcome.message, _WIDTH), *(f"  {line}" for line in outcome.lines)],
+        wrap(f"What probably happened: {outcome.hint}", _WIDTH) if outcome.hint else [],
+        wrap(_read_again(outcome), _WIDTH),
+    ]
     rows = [f"  {label}  {value}" for label, value in _example_rows(outcome)]
     blocks.append([_EXAMPLE, *rows] if rows else [])
     printed = _printed(outcome)
@@ -79,13 +96,15 @@ def _title(outcome) -> str:
 
 
 def _head(outcome) -> str:
-    return (f'<p class="lab-head"><span class="lab-status">{outcome.status.capitalize()}</span>'
-            f"<strong>{escape(outcome.title)}</strong>"
-            f'<span class="lab-points">{outcome.points:g} of {outcome.of} points</span></p>')
+    return (
+        f'<p class="lab-head"><span class="lab-status">{outcome.status.capitalize()}</span>'
+        f"<strong>{escape(outcome.title)}</strong>"
+        f'<span class="lab-points">{outcome.points:g} of {outcome.of} points</span></p>'
+    )
 
 
 def _read_again(outcome) -> str:
-    return f"See the section \"{outcome.section}\"." if outcome.section else ""
+    return f'See the section "{outcome.section}".' if outcome.section else ""
 
 
 def _example_rows(outcome) -> list[tuple[str, str]]:
@@ -115,12 +134,16 @@ def _hint_html(outcome) -> str:
     again = f'<p class="lab-soft">{escape(_read_again(outcome))}</p>' if outcome.section else ""
     if not outcome.hint:
         return again
-    return (f'<div class="lab-hint"><p><strong>What probably happened.</strong> {escape(outcome.hint)}</p>'
-            f"{again}</div>")
+    return (
+        '<div class="lab-hint"><p><strong>What probably happened.</strong>'
+        f" {escape(outcome.hint)}</p>{again}</div>"
+    )
 
 
 def _example_html(outcome) -> str:
-    rows = "".join(f"<dt>{label}</dt><dd>{_code(value)}</dd>" for label, value in _example_rows(outcome))
+    rows = "".join(
+        f"<dt>{label}</dt><dd>{_code(value)}</dd>" for label, value in _example_rows(outcome)
+    )
     return f"<p>{_EXAMPLE}</p><dl>{rows}</dl>" if rows else ""
 
 

@@ -1,7 +1,8 @@
 """The check: which questions are asked of an answer, in which order, and what is said.
 
 1. Is it a function, and does it take the reference's arguments by name and in order?
-2. A fixed battery of inputs: does it run, end, return the right kind of thing? Does it behave like a known
+2. A fixed battery of inputs: does it run, end, return the right kind of thing? Does it behave like
+a known
    misconception?
 3. A search for the smallest input that goes wrong; that input is what the student sees.
 """
@@ -13,7 +14,14 @@ from typing import Any
 from labsupport.grading import battery
 from labsupport.grading.battery import Clock, Finding
 from labsupport.grading.compare import difference
-from labsupport.grading.exercise import CORRECT, INCORRECT, NOT_ATTEMPTED, Counterexample, Exercise, Outcome
+from labsupport.grading.exercise import (
+    CORRECT,
+    INCORRECT,
+    NOT_ATTEMPTED,
+    Counterexample,
+    Exercise,
+    Outcome,
+)
 from labsupport.grading.sandbox import OUTPUT_LIMIT, kept_randomness
 from labsupport.grading.values import kind_of, listed, show_apart, show_call
 
@@ -34,8 +42,12 @@ def judge(exercise: Exercise, function: Any, seconds: float = TIME_LIMIT) -> Out
     except KeyboardInterrupt:
         return _incorrect(exercise, "interrupt", _WORDS["interrupt"])
     except Exception as error:
-        return _incorrect(exercise, "internal", "The check itself failed, which is not your fault: "
-                          f"{type(error).__name__}. Please report it with your code.")
+        return _incorrect(
+            exercise,
+            "internal",
+            "The check itself failed, which is not your fault: "
+            f"{type(error).__name__}. Please report it with your code.",
+        )
 
 
 def _judge(exercise: Exercise, function: Any, clock: Clock) -> Outcome:
@@ -48,7 +60,7 @@ def _judge(exercise: Exercise, function: Any, clock: Clock) -> Outcome:
     failures = [f for f in findings if f.kind]
     if failures and failures[-1].kind in battery.FATAL:
         return _explain(exercise, failures[-1], clock)
-    name = battery.behaves_like(exercise, findings) if failures else None
+    name = battery.match_misconception(exercise, findings) if failures else None
     worst = battery.smallest_failure(exercise, function, clock, failures)
     if worst and worst.kind in battery.FATAL:
         return _explain(exercise, worst, clock)
@@ -57,8 +69,16 @@ def _judge(exercise: Exercise, function: Any, clock: Clock) -> Outcome:
             return _explain(exercise, finding, clock, kind="random")
     if worst:
         return _explain(exercise, worst, clock, misconception=name)
-    return Outcome(exercise.id, exercise.title, CORRECT, float(exercise.points), exercise.points, "correct",
-                   "Public checks passed.", printed=findings[0].ran.printed)
+    return Outcome(
+        exercise.id,
+        exercise.title,
+        CORRECT,
+        float(exercise.points),
+        exercise.points,
+        "correct",
+        "Public checks passed.",
+        printed=findings[0].ran.printed,
+    )
 
 
 def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
@@ -68,27 +88,42 @@ def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
         return "not a function", f"You gave a class where the function {name} is asked for."
     if callable(function):
         return None
-    return "not a function", (f"You gave {kind_of(function)}, which is not a function. Give the function "
-                              f"itself, without calling it: check(\"{exercise.id}\", {name}).")
+    return "not a function", (
+        f"You gave {kind_of(function)}, which is not a function. Give the function "
+        f'itself, without calling it: check("{exercise.id}", {name}).'
+    )
 
 
 def unlike_signature(exercise: Exercise, function: Callable) -> tuple[str, str] | None:
-    """Kind and words, if the function does not take the reference's arguments by name, in their order."""
+    """Kind and words, if the function does not take the reference's arguments by name, in their
+    order.
+    """
     try:
         theirs = inspect.signature(function)
     except (ValueError, TypeError):
         return None  # a built-in that does not tell: calling it will
     wanted = _asked(exercise)
-    asked, names = f"The signature asked for is {exercise.function}{wanted}.", list(wanted.parameters)
+    asked, names = (
+        f"The signature asked for is {exercise.function}{wanted}.",
+        list(wanted.parameters),
+    )
     missing = [n for n in names if not _takes(theirs, n)]
-    surplus = [n for n, p in theirs.parameters.items()
-               if n not in names and p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    surplus = [
+        n
+        for n, p in theirs.parameters.items()
+        if n not in names
+        and p.default is p.empty
+        and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
     if missing or surplus:
         parts = [f"does not take {listed(missing)}"] * bool(missing)
         parts += [f"needs {listed(surplus)}, which nobody gives it"] * bool(surplus)
         return "signature", f"Your function {' and '.join(parts)}. {asked}"
-    return None if _in_order(wanted, theirs) else ("signature", f"Your function takes its arguments "
-                                                               f"in another order. {asked}")
+    return (
+        None
+        if _in_order(wanted, theirs)
+        else ("signature", f"Your function takes its arguments in another order. {asked}")
+    )
 
 
 def _asked(exercise: Exercise) -> inspect.Signature:
@@ -137,17 +172,25 @@ _IDEA = ("value", "nan", "inf")  # the kinds of failure that reading the section
 
 _WORDS = {
     "none": "Your function returned None: did you forget the return?",
-    "exit": "Your function called sys.exit (or exit, quit), which would end the whole session. Take the call "
-            "out and return a value.",
+    "exit": (
+        "Your function called sys.exit (or exit, quit), which would end the whole session. Take the"
+        " call out and return a value."
+    ),
     "interrupt": "The run was interrupted (KeyboardInterrupt) before it ended.",
     "async": "Your function is asynchronous: it gives back a coroutine. Write def, not async def.",
     "generator": "Your function is a generator: it uses yield. Give the result back with return.",
     "recursion": "Your function calls itself without end (RecursionError).",
-    "stub": "Your function raises NotImplementedError for some inputs: a branch is still to be written.",
-    "flood": f"Your function printed without end and was stopped after {OUTPUT_LIMIT:,} characters. Is there "
-             "a print in an endless loop?",
-    "random": "Your function gives different answers to the same input. Does it use random numbers, or keep "
-              "something from one call to the next (a global variable)?",
+    "stub": (
+        "Your function raises NotImplementedError for some inputs: a branch is still to be written."
+    ),
+    "flood": (
+        f"Your function printed without end and was stopped after {OUTPUT_LIMIT:,} characters. Is"
+        " there a print in an endless loop?"
+    ),
+    "random": (
+        "Your function gives different answers to the same input. Does it use random numbers, or"
+        " keep something from one call to the next (a global variable)?"
+    ),
 }
 
 
@@ -158,8 +201,11 @@ def _words(finding: Finding, clock: Clock) -> str:
     if kind == "error":
         return f"Your function stopped with {problem.words}"
     if kind == "changed":
-        return (f"On this input the value is right, but your function changes its argument {listed(finding.changed)} in "
-                "place (+=, -=, mul_ ... do that). Compute new tensors and leave the inputs as they were.")
+        return (
+            "On this input the value is right, but your function changes its argument"
+            f" {listed(finding.changed)} in place (+=, -=, mul_ ... do that). Compute new tensors"
+            " and leave the inputs as they were."
+        )
     words = _WORDS.get(kind) or finding.difference.words
     words = "Y" + words[1:] if words.startswith("your") else words
     if finding.changed:
@@ -169,23 +215,38 @@ def _words(finding: Finding, clock: Clock) -> str:
 
 def _timeout_words(clock: Clock) -> str:
     if clock.calls <= 2:
-        return (f"Your function had not ended after {clock.limit:g} s and was stopped: is there an endless "
-                "loop?")
-    return (f"Your function was stopped after {clock.limit:g} s: {clock.calls} calls took "
-            f"{clock.limit / clock.calls:.2g} s each on average, or the last one is an endless loop.")
+        return (
+            f"Your function had not ended after {clock.limit:g} s and was stopped: is there an"
+            " endless loop?"
+        )
+    return (
+        f"Your function was stopped after {clock.limit:g} s: {clock.calls} calls took "
+        f"{clock.limit / clock.calls:.2g} s each on average, or the last one is an endless loop."
+    )
 
 
-def _explain(exercise: Exercise, finding: Finding, clock: Clock, kind: str | None = None,
-             misconception: str | None = None) -> Outcome:
+def _explain(
+    exercise: Exercise,
+    finding: Finding,
+    clock: Clock,
+    kind: str | None = None,
+    misconception: str | None = None,
+) -> Outcome:
     kind = kind or finding.kind
     message = _words(finding, clock) if kind == finding.kind else _WORDS[kind]
     problem = finding.ran.problem
     known = next((m for m in exercise.misconceptions if m.name == misconception), None)
-    return _incorrect(exercise, kind, message, misconception=misconception,
-                      hint=known.hint if known else None,
-                      section=known.section if known else exercise.section if kind in _IDEA else None,
-                      counterexample=_counterexample(exercise, finding),
-                      lines=problem.lines if problem else (), printed=finding.ran.printed)
+    return _incorrect(
+        exercise,
+        kind,
+        message,
+        misconception=misconception,
+        hint=known.hint if known else None,
+        section=known.section if known else exercise.section if kind in _IDEA else None,
+        counterexample=_counterexample(exercise, finding),
+        lines=problem.lines if problem else (),
+        printed=finding.ran.printed,
+    )
 
 
 def _counterexample(exercise: Exercise, finding: Finding) -> Counterexample:
@@ -195,15 +256,27 @@ def _counterexample(exercise: Exercise, finding: Finding) -> Counterexample:
     if finding.kind == "changed":
         name = finding.changed[0]
         before, after = show_apart(finding.inputs[name], finding.given[name])
-        return Counterexample(call, f"{name} is still {before} after the call", f"{name} is {after}")
+        return Counterexample(
+            call, f"{name} is still {before} after the call", f"{name} is {after}"
+        )
     return Counterexample(call, *show_apart(finding.expected, finding.ran.value))
 
 
 def _incorrect(exercise: Exercise, reason: str, message: str, **more: Any) -> Outcome:
-    return Outcome(exercise.id, exercise.title, INCORRECT, 0.0, exercise.points, reason, message, **more)
+    return Outcome(
+        exercise.id, exercise.title, INCORRECT, 0.0, exercise.points, reason, message, **more
+    )
 
 
 def _not_attempted(exercise: Exercise) -> Outcome:
-    return Outcome(exercise.id, exercise.title, NOT_ATTEMPTED, 0.0, exercise.points, "stub",
-                   "Nothing to check yet. Replace the line raise NotImplementedError with your code, run the "
-                   "cell, then run this one again.", section=exercise.section)
+    return Outcome(
+        exercise.id,
+        exercise.title,
+        NOT_ATTEMPTED,
+        0.0,
+        exercise.points,
+        "stub",
+        "Nothing to check yet. Replace the line raise NotImplementedError with your code, run the "
+        "cell, then run this one again.",
+        section=exercise.section,
+    )

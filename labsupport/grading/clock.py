@@ -1,10 +1,10 @@
 """A call with a time limit, on any thread.
 
-On the main thread a repeating timer interrupts the call with :class:`OutOfTime`. Code that swallows it (``except:
-pass`` in a loop) is met with more of the same: when a swallowed one is deleted, or at the next ring if it was
-kept, every further line of the call raises, the lines of the ``except`` clauses included, until it is over.
-Where there is no such timer (Windows, another thread) the call runs on a thread of its own, which is told to
-stop, and left behind if it will not listen.
+On the main thread a repeating timer interrupts the call with :class:`OutOfTime`. Code that swallows
+it (``except: pass`` in a loop) is met with more of the same: when a swallowed one is deleted, or at
+the next ring if it was kept, every further line of the call raises, the lines of the ``except``
+clauses included, until it is over. Where there is no such timer (Windows, another thread) the call
+runs on a thread of its own, which is told to stop, and left behind if it will not listen.
 
 One call into C code that never comes back to Python cannot be interrupted on the main thread.
 """
@@ -20,11 +20,15 @@ _AGAIN = 0.05
 
 
 class OutOfTime(BaseException):
-    """The call was stopped at its time limit; not an Exception, so ``except Exception`` lets it through."""
+    """The call was stopped at its time limit; not an Exception, so ``except Exception`` lets it
+    through.
+    """
 
 
 def limited(call: Callable[[], Any], seconds: float) -> Any:
-    """Run ``call()`` and return its value; raise :class:`OutOfTime` if it has not ended in ``seconds``."""
+    """Run ``call()`` and return its value; raise :class:`OutOfTime` if it has not ended in
+    ``seconds``.
+    """
     if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
         return _by_alarm(call, seconds)
     return _by_thread(call, seconds)
@@ -72,7 +76,9 @@ class _Alarm:
 
 
 class _Insistent(OutOfTime):
-    """Python drops a tracer once it has raised; deleting this exception, as swallowing it does, brings it back."""
+    """Python drops a tracer once it has raised; deleting this exception, as swallowing it does,
+    brings it back.
+    """
 
     def __init__(self, alarm: _Alarm) -> None:
         self.alarm = alarm

@@ -1,7 +1,7 @@
 """Is this the expected value? If it is not, the first difference in plain words.
 
-Only the data of exact tensors, numbers, strings and containers is compared, never with an operator that the
-value brings along, so an object that claims to equal everything equals nothing.
+Only the data of exact tensors, numbers, strings and containers is compared, never with an operator
+that the value brings along, so an object that claims to equal everything equals nothing.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,14 @@ from torch import Tensor
 
 from labsupport.grading.values import PLAIN_TENSORS, kind_of, listed, plain
 
-# Relative and absolute slack by dtype: room for another order of the same operations, far below any mistake.
-_SLACK = {torch.float64: (1e-8, 1e-10), torch.float32: (1e-4, 1e-5), torch.float16: (1e-2, 1e-3),
-          torch.bfloat16: (5e-2, 1e-2)}
+# Relative and absolute slack by dtype: room for another order of the same operations, far below any
+# mistake.
+_SLACK = {
+    torch.float64: (1e-8, 1e-10),
+    torch.float32: (1e-4, 1e-5),
+    torch.float16: (1e-2, 1e-3),
+    torch.bfloat16: (5e-2, 1e-2),
+}
 
 
 @dataclass(frozen=True)
@@ -25,9 +30,16 @@ class Difference:
     words: str
 
 
-def difference(expected: Any, got: Any, *, what: str = "your answer", names: tuple[str, ...] = (),
-               exact: bool = False) -> Difference | None:
-    """The first difference between the expected value and the one that came back, None if there is none.
+def difference(
+    expected: Any,
+    got: Any,
+    *,
+    what: str = "your answer",
+    names: tuple[str, ...] = (),
+    exact: bool = False,
+) -> Difference | None:
+    """The first difference between the expected value and the one that came back, None if there is
+    none.
 
     Args:
         expected: a value of the reference.
@@ -57,8 +69,11 @@ def difference(expected: Any, got: Any, *, what: str = "your answer", names: tup
 def _tensors(expected: Tensor, got: Any, what: str, exact: bool) -> Difference | None:
     if type(got) not in PLAIN_TENSORS:
         if issubclass(type(got), Tensor):
-            return Difference("type", f"{what} is a special kind of tensor ({type(got).__name__}); return an "
-                                      "ordinary torch.Tensor.")
+            return Difference(
+                "type",
+                f"{what} is a special kind of tensor ({type(got).__name__}); return an "
+                "ordinary torch.Tensor.",
+            )
         return _wrong_type(expected, got, what)
     return _form(expected, got, what) or _numbers_inside(plain(expected), plain(got), what, exact)
 
@@ -68,11 +83,17 @@ def _form(expected: Tensor, got: Tensor, what: str) -> Difference | None:
         shapes = tuple(got.shape), tuple(expected.shape)
         return Difference("shape", f"{what} has shape {shapes[0]} where {shapes[1]} is right.")
     if got.dtype != expected.dtype:
-        return Difference("dtype", f"{what} has dtype {got.dtype} where {expected.dtype} is right: keep the "
-                                   "dtype of the inputs.")
+        return Difference(
+            "dtype",
+            f"{what} has dtype {got.dtype} where {expected.dtype} is right: keep the "
+            "dtype of the inputs.",
+        )
     if got.device != expected.device:
-        return Difference("device", f"{what} is on device {got.device} where {expected.device} is right: the "
-                                    "result belongs on the device of the inputs.")
+        return Difference(
+            "device",
+            f"{what} is on device {got.device} where {expected.device} is right: the "
+            "result belongs on the device of the inputs.",
+        )
     if got.layout != expected.layout or got.is_quantized:
         return Difference("type", f"{what} is not a dense tensor.")
     return None
@@ -85,26 +106,38 @@ def _numbers_inside(expected: Tensor, got: Tensor, what: str, exact: bool) -> Di
     if torch.allclose(got, expected, rtol=relative, atol=absolute, equal_nan=True):
         return None
     if bool((got.isnan() & ~expected.isnan()).any()):
-        return Difference("nan", f"{what} contains NaN (0/0? the root of a negative number?) where a number "
-                                 "is right.")
+        return Difference(
+            "nan",
+            f"{what} contains NaN (0/0? the root of a negative number?) where a number is right.",
+        )
     if bool((got.isinf() & ~expected.isinf()).any()):
-        return Difference("inf", f"{what} contains an infinity (a division by 0?) where a finite number is "
-                                 "right.")
+        return Difference(
+            "inf", f"{what} contains an infinity (a division by 0?) where a finite number is right."
+        )
     return Difference("value", f"{what} has the right shape, but wrong numbers in it.")
 
 
-def _sequences(expected, got: Any, what: str, names: tuple[str, ...], exact: bool) -> Difference | None:
+def _sequences(
+    expected, got: Any, what: str, names: tuple[str, ...], exact: bool
+) -> Difference | None:
     labels = names or tuple(f"value number {i + 1} of {what}" for i in range(len(expected)))
     which = f" ({', '.join(names)})" if names else ""
     if not issubclass(type(got), (tuple, list)):
-        return Difference("type", f"{what} is {kind_of(got)} where {len(expected)} values{which} are right: "
-                                  "return them all, with commas between them.")
+        return Difference(
+            "type",
+            f"{what} is {kind_of(got)} where {len(expected)} values{which} are right: "
+            "return them all, with commas between them.",
+        )
     items = list(tuple.__iter__(got) if issubclass(type(got), tuple) else list.__iter__(got))
     if len(items) != len(expected):
-        return Difference("length", f"{what} has length {len(items)} where {len(expected)} values{which} "
-                                    "are right.")
-    found = [difference(e, g, what=label, exact=exact)
-             for e, g, label in zip(expected, items, labels, strict=True)]
+        return Difference(
+            "length",
+            f"{what} has length {len(items)} where {len(expected)} values{which} are right.",
+        )
+    found = [
+        difference(e, g, what=label, exact=exact)
+        for e, g, label in zip(expected, items, labels, strict=True)
+    ]
     wrong = [d for d in found if d]
     if not wrong:
         return None
@@ -122,9 +155,13 @@ def _dicts(expected: dict, got: Any, what: str, exact: bool) -> Difference | Non
     if type(got) is not dict:
         return _wrong_type(expected, got, what)
     if sorted(map(repr, expected)) != sorted(repr(k) for k in got if type(k) in (str, int)):
-        return Difference("length", f"{what} needs exactly the keys {', '.join(map(repr, expected))}.")
-    found = (difference(value, got[key], what=f"{what}[{key!r}]", exact=exact)
-             for key, value in expected.items())
+        return Difference(
+            "length", f"{what} needs exactly the keys {', '.join(map(repr, expected))}."
+        )
+    found = (
+        difference(value, got[key], what=f"{what}[{key!r}]", exact=exact)
+        for key, value in expected.items()
+    )
     return next((d for d in found if d), None)
 
 
@@ -135,7 +172,11 @@ def _numbers(expected: float, got: Any, what: str, exact: bool) -> Difference | 
         return _wrong_type(expected, got, what)
     as_tensor = [torch.tensor(float(x), dtype=torch.float64) for x in (expected, got)]
     found = _numbers_inside(*as_tensor, what, exact)
-    return Difference("value", f"{what} is the wrong number.") if found and found.kind == "value" else found
+    return (
+        Difference("value", f"{what} is the wrong number.")
+        if found and found.kind == "value"
+        else found
+    )
 
 
 def _wrong_type(expected: Any, got: Any, what: str) -> Difference:
@@ -145,6 +186,7 @@ def _wrong_type(expected: Any, got: Any, what: str) -> Difference:
 def _spelling(expected: str, got: str, what: str) -> str:
     def bare(text: str) -> str:
         return "".join(c for c in text.casefold() if c.isalnum())
+
     if bare(expected) == bare(got):
         return f"{what} is right but for its spelling: {expected!r} is asked for, exactly so."
     return f"{what} is {got[:60]!r} where {expected!r} is right."

@@ -44,8 +44,8 @@ class Exercise:
         id: ``topic.function``; the second half is the function's name in the notebook.
         title: a few words for lists and cards.
         reference: the function that the student rebuilds; pure.
-        inputs: a Hypothesis strategy of keyword arguments. The first of each choice should be the simplest
-            one, so that a failure shrinks to something that can be checked by hand.
+        inputs: a Hypothesis strategy of keyword arguments. The first of each choice should be the
+            simplest one, so that a failure shrinks to something that can be checked by hand.
         misconceptions: known wrong answers, at least three.
         alternatives: right answers written differently, at least one.
         points: what a correct answer earns.
@@ -67,8 +67,10 @@ class Exercise:
         if "." not in self.id:
             raise ValueError(f"the id is {self.id!r}; it must be topic.function")
         if len(self.misconceptions) < 3 or not self.alternatives:
-            raise ValueError(f"{self.id} has {len(self.misconceptions)} misconceptions and "
-                             f"{len(self.alternatives)} alternatives; it needs at least 3 and 1")
+            raise ValueError(
+                f"{self.id} has {len(self.misconceptions)} misconceptions and "
+                f"{len(self.alternatives)} alternatives; it needs at least 3 and 1"
+            )
 
     @property
     def topic(self) -> str:
@@ -81,7 +83,9 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """The smallest input that was found to go wrong, as text: the call, what is right, what came back."""
+    """The smallest input that was found to go wrong, as text: the call, what is right, what came
+    back.
+    """
 
     call: str
     expected: str
@@ -92,8 +96,8 @@ class Counterexample:
 class Outcome:
     """What a check found; it shows itself in a notebook and in a terminal.
 
-    While nbgrader executes a notebook, the text is the points alone (nbgrader reads partial credit from it)
-    and the feedback is in the Markdown.
+    While nbgrader executes a notebook, the text is the points alone (nbgrader reads partial credit
+    from it) and the feedback is in the Markdown.
     """
 
     exercise: str

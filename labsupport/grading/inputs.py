@@ -1,4 +1,5 @@
-"""Pieces of Hypothesis strategies that exercises share: small shapes and numbers one can check by hand.
+"""Pieces of Hypothesis strategies that exercises share: small shapes and numbers one can check by
+hand.
 
 In each tuple the simplest choice stands first, because a failure shrinks towards it.
 """
@@ -26,8 +27,9 @@ def form(draw: Callable) -> tuple[tuple[int, ...], torch.dtype]:
     return one_of(draw, *SHAPES), one_of(draw, *DTYPES)
 
 
-def tensor(draw: Callable, shape: Sequence[int], dtype: torch.dtype,
-           values: Sequence[float] = VALUES) -> Tensor:
+def tensor(
+    draw: Callable, shape: Sequence[int], dtype: torch.dtype, values: Sequence[float] = VALUES
+) -> Tensor:
     """A tensor of this form, every element one of ``values``."""
     size = torch.Size(shape).numel()
     drawn = draw(st.lists(st.sampled_from(values), min_size=size, max_size=size))

@@ -1,8 +1,9 @@
 """One call of a student's function, from which nothing escapes but a :class:`Ran`.
 
-Caught: exceptions of every kind, ``sys.exit``, Ctrl-C, a loop without end, a flood of output. Put back: the
-default dtype and device, whether gradients are recorded, the recursion limit, the warning filters,
-``sys.stdout`` and ``sys.stderr``. ``os._exit`` and a crash in C code cannot be survived in one process.
+Caught: exceptions of every kind, ``sys.exit``, Ctrl-C, a loop without end, a flood of output. Put
+back: the default dtype and device, whether gradients are recorded, the recursion limit, the warning
+filters, ``sys.stdout`` and ``sys.stderr``. ``os._exit`` and a crash in C code cannot be survived in
+one process.
 """
 
 import contextlib
@@ -109,7 +110,7 @@ class _Tape(io.TextIOBase):
     def write(self, text: str) -> int:
         if self.is_full:
             raise Flooded
-        self._parts.append(text[:self._room])
+        self._parts.append(text[: self._room])
         self._room -= max(len(text), 1)
         return len(text)
 
@@ -168,7 +169,9 @@ def own_lines(error: BaseException) -> tuple[str, ...]:
     while step:
         code = step.tb_frame.f_code
         if not _is_library(code.co_filename):
-            source = linecache.getline(code.co_filename, step.tb_lineno, step.tb_frame.f_globals).strip()
+            source = linecache.getline(
+                code.co_filename, step.tb_lineno, step.tb_frame.f_globals
+            ).strip()
             lines.append(f"line {step.tb_lineno} of {_place(code)}:  {source}".rstrip(": "))
         step = step.tb_next
     return tuple(lines if len(lines) <= 8 else [*lines[:4], "...", *lines[-3:]])
@@ -184,4 +187,6 @@ def _place(code) -> str:
 def _is_library(filename: str) -> bool:
     if "site-packages" in filename or "dist-packages" in filename or filename.startswith("<frozen"):
         return True
-    return os.path.abspath(filename).startswith((_PACKAGE + os.sep, *(path + os.sep for path in _LIBRARY)))
+    return os.path.abspath(filename).startswith(
+        (_PACKAGE + os.sep, *(path + os.sep for path in _LIBRARY))
+    )

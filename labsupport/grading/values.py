@@ -1,4 +1,6 @@
-"""Copying a value and showing it as code, without calling a method that a student may have written."""
+"""Copying a value and showing it as code, without calling a method that a student may have
+written.
+"""
 
 import copy
 from collections.abc import Sequence
@@ -39,8 +41,16 @@ def kind_of(value: Any) -> str:
         return "a tensor"
     if kind.__module__ == "numpy":
         return "a NumPy array" if kind.__name__ == "ndarray" else f"a NumPy {kind.__name__}"
-    names = {int: "an integer", float: "a number", bool: "True or False", str: "a string", list: "a list",
-             tuple: "a tuple", dict: "a dictionary", type: "a class"}
+    names = {
+        int: "an integer",
+        float: "a number",
+        bool: "True or False",
+        str: "a string",
+        list: "a list",
+        tuple: "a tuple",
+        dict: "a dictionary",
+        type: "a class",
+    }
     return names.get(kind, f"an object of type {kind.__name__}")
 
 
@@ -57,7 +67,11 @@ def show(value: Any, digits: int = 4) -> str:
     if kind in (tuple, list):
         return _show_sequence(value, digits)
     if kind is dict:
-        return "{" + ", ".join(f"{show(k)}: {show(v, digits)}" for k, v in list(value.items())[:20]) + "}"
+        return (
+            "{"
+            + ", ".join(f"{show(k)}: {show(v, digits)}" for k, v in list(value.items())[:20])
+            + "}"
+        )
     if kind in (int, bool, type(None)):
         return repr(value)
     if kind is float:
@@ -67,7 +81,11 @@ def show(value: Any, digits: int = 4) -> str:
     if kind is torch.Generator:
         return f"torch.Generator().manual_seed({value.initial_seed()})"
     if kind.__module__ == "numpy" and kind.__name__ == "ndarray" and value.dtype.kind in "biuf":
-        return f"array({_nested(value.tolist(), digits)})" if value.size <= _MOST_ELEMENTS else "array(...)"
+        return (
+            f"array({_nested(value.tolist(), digits)})"
+            if value.size <= _MOST_ELEMENTS
+            else "array(...)"
+        )
     if kind.__module__ == "numpy" and kind.__name__.startswith(("float", "int")):
         return f"np.{kind.__name__}({value.item()!r})"
     return kind_of(value)
@@ -75,20 +93,30 @@ def show(value: Any, digits: int = 4) -> str:
 
 def show_call(function: str, arguments: dict[str, Any]) -> str:
     """A call that can be pasted into a cell."""
+
     def argument(value):
         return repr(value) if type(value) is float else show(value, 17)
-    return f"{function}({', '.join(f'{name}={argument(value)}' for name, value in arguments.items())})"
+
+    return (
+        f"{function}({', '.join(f'{name}={argument(value)}' for name, value in arguments.items())})"
+    )
 
 
 def show_apart(expected: Any, got: Any) -> tuple[str, str]:
     """Both values with as few digits as tell them apart, or with four if none do."""
+
     def texts(digits):
-        return tuple(show(value, digits).replace("torch.tensor(", "tensor(") for value in (expected, got))
+        return tuple(
+            show(value, digits).replace("torch.tensor(", "tensor(") for value in (expected, got)
+        )
+
     return next((pair for pair in map(texts, (4, 6, 8, 12, 17)) if pair[0] != pair[1]), texts(4))
 
 
 def _show_sequence(values, digits: int) -> str:
-    inside = ", ".join(show(item, digits) for item in values[:20]) + (", ..." if len(values) > 20 else "")
+    inside = ", ".join(show(item, digits) for item in values[:20]) + (
+        ", ..." if len(values) > 20 else ""
+    )
     if type(values) is list:
         return f"[{inside}]"
     return f"({inside},)" if len(values) == 1 else f"({inside})"

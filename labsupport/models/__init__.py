@@ -1,7 +1,9 @@
-"""The networks of the book. One object evaluates R copies at once; weights have the shapes of torch.nn.
+"""The networks of the book. One object evaluates R copies at once; weights have the shapes of
+torch.nn.
 
-A model is a frozen record of its structure. Its ``init`` draws the parameters of every run from that run's
-generator alone; its ``forward`` is a pure function of the parameters, but for buffers in training.
+A model is a frozen record of its structure. Its ``init`` draws the parameters of every run from
+that run's generator alone; its ``forward`` is a pure function of the parameters, but for buffers in
+training.
 
     layers     activations, masks, norms
     layered    what all networks share

@@ -1,4 +1,6 @@
-"""A fully connected network whose every hidden layer has a head: a small network that guesses the label from it."""
+"""A fully connected network whose every hidden layer has a head: a small network that guesses the
+label from it.
+"""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,10 +11,10 @@ import torch
 from torch import Generator, Tensor
 
 from labsupport import runtime
-from labsupport.contracts import Batch
 from labsupport.models.layers import Tensors
 from labsupport.models.mlp import MLP
 from labsupport.stacks import Stack
+from labsupport.types import Batch
 
 
 class Part(Mapping[str, Tensor]):
@@ -20,10 +22,13 @@ class Part(Mapping[str, Tensor]):
 
     def __init__(self, stack: Tensors, names: Sequence[str]):
         """names: of the weights in ``stack``, first layer first; a bias is named as its weight."""
-        self._views, self.turned = {}, {}
+        self._views, self.transposed = {}, {}
         for i, name in enumerate(names, start=1):
-            self._views[f"weight{i}"], self._views[f"bias{i}"] = stack[name], stack[name.replace("weight", "bias")]
-            self.turned[f"weight{i}"] = self._views[f"weight{i}"].mT
+            self._views[f"weight{i}"], self._views[f"bias{i}"] = (
+                stack[name],
+                stack[name.replace("weight", "bias")],
+            )
+            self.transposed[f"weight{i}"] = self._views[f"weight{i}"].mT
 
     def __getitem__(self, name: str) -> Tensor:
         return self._views[name]
@@ -40,18 +45,22 @@ _mlp = functools.cache(MLP)  # asked for at every step
 
 @dataclass(frozen=True)
 class LocalMLP:
-    """ReLU layers, each with a head of k layers that turns what it puts out into logits. A layer and its head are a *module*.
+    """ReLU layers, each with a head of k layers that turns what it puts out into logits. A layer
+    and its head are a *module*.
 
-    Weights are drawn as torch.nn.Linear draws them, those of the hidden layers first: they are the same for every k.
-    Parameters are named ``weight2``, ``bias2`` (hidden layer 2) and ``head2_weight1``, ``head2_bias1`` (its head's first layer).
+    Weights are drawn as torch.nn.Linear draws them, those of the hidden layers first: they are the
+    same for every k. Parameters are named ``weight2``, ``bias2`` (hidden layer 2) and
+    ``head2_weight1``, ``head2_bias1`` (its head's first layer).
 
     Args:
-        sizes: widths from input to output: (40, 64, 64, 10) has two hidden layers. Inputs (R, B, ...) are flattened.
+        sizes: widths from input to output: (40, 64, 64, 10) has two hidden layers. Inputs (R, B,
+            ...) are flattened.
         heads: k, the layers of each head; all but its last have ReLUs. 1 is a linear read-out.
         width: units of the heads' own hidden layers.
 
     Raises:
-        ValueError: for fewer than three sizes, a size or width below one, and a k below one or above the depth.
+        ValueError: for fewer than three sizes, a size or width below one, and a k below one or
+            above the depth.
     """
 
     sizes: tuple[int, ...] = (40, 64, 64, 10)
@@ -60,9 +69,15 @@ class LocalMLP:
 
     def __post_init__(self):
         if len(self.sizes) < 3 or min(self.sizes) < 1:
-            raise ValueError(f"sizes are {self.sizes}; there must be input, at least one hidden layer and output, each at least 1")
+            raise ValueError(
+                f"sizes are {self.sizes}; there must be input, at least one hidden layer and"
+                " output, each at least 1"
+            )
         if not 1 <= self.heads <= self.depth:
-            raise ValueError(f"heads have {self.heads} layers (k); it must be at least 1 and at most the network's depth, {self.depth}")
+            raise ValueError(
+                f"heads have {self.heads} layers (k); it must be at least 1 and at most the"
+                f" network's depth, {self.depth}"
+            )
         if self.width < 1:
             raise ValueError(f"width is {self.width}; a head's hidden layer needs at least 1 unit")
 
@@ -94,13 +109,19 @@ class LocalMLP:
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Parameters, each (R, ...), and no buffers."""
-        layers = {(f"weight{i}",): MLP((a, b)) for i, (a, b) in enumerate(pairwise(self.sizes[:-1]), start=1)}
+        layers = {
+            (f"weight{i}",): MLP((a, b))
+            for i, (a, b) in enumerate(pairwise(self.sizes[:-1]), start=1)
+        }
         heads = {tuple(self.head_names(i)): self.head(i) for i in range(1, self.modules + 1)}
         params = {}
         for names, net in (layers | heads).items():
             drawn, _ = net.init(rngs)
             for j, name in enumerate(names, start=1):
-                params[name], params[name.replace("weight", "bias")] = drawn[f"weight{j}"], drawn[f"bias{j}"]
+                params[name], params[name.replace("weight", "bias")] = (
+                    drawn[f"weight{j}"],
+                    drawn[f"bias{j}"],
+                )
         return {name: p.to(runtime.device()) for name, p in params.items()}, {}
 
     def rise(self, params: Tensors, i: int, x: Tensor) -> Tensor:
@@ -115,16 +136,27 @@ class LocalMLP:
             found.append(self.head(i).forward(Part(params, self.head_names(i)), {}, h))
         return found
 
-    def forward(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-                rngs: Sequence[Generator] = ()) -> Tensor:
+    def forward(
+        self,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+    ) -> Tensor:
         """The logits of the last head, (R, B, K); the other heads are there for learning alone."""
         h = x.flatten(2)
         for i in range(1, self.modules + 1):
             h = self.rise(params, i, h)
         return self.head(self.modules).forward(Part(params, self.head_names(self.modules)), {}, h)
 
-    def backprop(self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack) -> Tensor | None:
-        """End to end: the gradient of the last head's cross-entropy in all layers below it; the other heads stand still."""
+    def backprop(
+        self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
+    ) -> Tensor | None:
+        """End to end: the gradient of the last head's cross-entropy in all layers below it; the
+        other heads stand still.
+        """
         grads.flat.zero_()
         whole = MLP((*self.sizes[:-1], *self.head(self.modules).sizes[1:]))
         names = [*(f"weight{i}" for i in range(1, self.modules)), *self.names(self.modules)]

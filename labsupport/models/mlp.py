@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from labsupport.augment import blended
-from labsupport.contracts import Batch, Mix
 from labsupport.models import layers
 from labsupport.models.layered import Layered
 from labsupport.models.layers import Tensors, per_run
 from labsupport.stacks import Stack
+from labsupport.types import Batch, Mix
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class MLP(Layered):
     """Fully connected layers: linear, norm, activation, dropout; the last layer is linear alone.
 
     Args:
-        sizes: widths from input to output: (40, 100, 100, 10). Inputs (R, B, ...) are flattened to (R, B, D).
+        sizes: widths from input to output: (40, 100, 100, 10). Inputs (R, B, ...) are flattened to
+            (R, B, D).
         and the fields of Layered.
 
     Raises:
@@ -39,9 +40,19 @@ class MLP(Layered):
         """Of the weights of each layer, (out, in)."""
         return [(fan_out, fan_in) for fan_in, fan_out in pairwise(self.sizes)]
 
-    def layers(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-               rngs: Sequence[Generator] = (), mix: Mix | None = None) -> list[Tensor]:
-        """What each layer puts out, (R, B, H) of the hidden ones and the logits (R, B, K), for inputs (R, B, ...)."""
+    def layers(
+        self,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+        mix: Mix | None = None,
+    ) -> list[Tensor]:
+        """What each layer puts out, (R, B, H) of the hidden ones and the logits (R, B, K), for
+        inputs (R, B, ...).
+        """
         masks = layers.masks(self.dropout, rngs, x, self.sizes[1:-1]) if training else None
         outputs = [x.flatten(2)]
         for i in range(1, self.depth + 1):
@@ -52,10 +63,14 @@ class MLP(Layered):
             outputs.append(z)
         return outputs[1:]
 
-    def backprop(self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack) -> Tensor | None:
-        """The gradient of the mean cross-entropy of each run, by hand; None where autograd has to do it.
+    def backprop(
+        self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
+    ) -> Tensor | None:
+        """The gradient of the mean cross-entropy of each run, by hand; None where autograd has to
+        do it.
 
-        A step of a small network is mostly the overhead of its operations. This is the lecture's backward pass
+        A step of a small network is mostly the overhead of its operations. This is the lecture's
+        backward pass
         with as few of them as can be: it takes about two thirds of autograd's time.
 
         Args:
@@ -64,15 +79,17 @@ class MLP(Layered):
             grads: where the gradients are written, shapes as params.
 
         Returns:
-            The loss of each run (R,), or None if this network is not one of ReLUs, plain or behind batch norm, or if samples are
-            blended inside it.
+            The loss of each run (R,), or None if this network is not one of ReLUs, plain or behind
+            batch norm, or if samples are blended inside it.
         """
         if self.norm not in (None, "batch") or self.ghost or self.activation != "relu" or batch.mix:
             return None
         masks, depth = layers.masks(self.dropout, batch.rngs, batch.x, self.sizes[1:-1]), self.depth
         hs, normed = self._rise(params, buffers, batch.x, masks)
         # classes before samples: a product with few rows is faster than one with few columns
-        logits = torch.baddbmm(params[f"bias{depth}"][..., None], params[f"weight{depth}"], hs[-1].mT)
+        logits = torch.baddbmm(
+            params[f"bias{depth}"][..., None], params[f"weight{depth}"], hs[-1].mT
+        )
         loss, vt = _cross_entropy_and_slope(logits, batch.y, batch.targets)
         for i in range(depth, 0, -1):
             torch.bmm(vt, hs[i - 1], out=grads[f"weight{i}"])
@@ -89,12 +106,15 @@ class MLP(Layered):
                 vt = v.mT
         return loss
 
-    def _rise(self, params: Stack, buffers: dict[str, Tensor], x: Tensor,
-              masks: list[Tensor] | None) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor, Tensor]]]:
-        """The inputs and what each hidden layer puts out; and of each norm what its backward pass needs."""
+    def _rise(
+        self, params: Stack, buffers: dict[str, Tensor], x: Tensor, masks: list[Tensor] | None
+    ) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor, Tensor]]]:
+        """The inputs and what each hidden layer puts out; and of each norm what its backward pass
+        needs.
+        """
         hs, normed = [x if x.dim() == 3 else x.flatten(2)], {}
         for i in range(1, self.depth):
-            z = torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params.turned[f"weight{i}"])
+            z = torch.baddbmm(params[f"bias{i}"][:, None], hs[-1], params.transposed[f"weight{i}"])
             if self.norm:
                 scale = params[f"scale{i}"][:, None]
                 z, hat, mean, var = layers.normalize(z, scale, params[f"shift{i}"][:, None], [1])
@@ -106,7 +126,9 @@ class MLP(Layered):
         return hs, normed
 
 
-def _cross_entropy_and_slope(logits: Tensor, y: Tensor, targets: Tensor | None) -> tuple[Tensor, Tensor]:
+def _cross_entropy_and_slope(
+    logits: Tensor, y: Tensor, targets: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """The mean cross-entropy of each run (R,) and its slope in the logits (R, K, B).
 
     For labels y (R, B), or for targets (R, B, K) if there are any.

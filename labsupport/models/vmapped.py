@@ -14,11 +14,12 @@ from labsupport.models.layers import Tensors
 
 @dataclass(frozen=True)
 class Vmapped:
-    """Any torch.nn.Module as a network of R copies, through torch.func.vmap: general, and two to three times slower.
+    """Any torch.nn.Module as a network of R copies, through torch.func.vmap: general, and two to
+    three times slower.
 
     Args:
-        make: a function of no arguments that builds the module; it draws its weights from torch's global
-            generator, which is seeded from each run's own and put back.
+        make: a function of no arguments that builds the module; it draws its weights from torch's
+            global generator, which is seeded from each run's own and put back.
     """
 
     make: Callable[[], nn.Module]
@@ -28,14 +29,27 @@ class Vmapped:
         modules = [_seeded(self.make, rng) for rng in rngs]
         params, buffers = torch.func.stack_module_state(modules)
         device = runtime.device()
-        return ({name: p.detach().to(device) for name, p in params.items()},
-                {name: b.to(device) for name, b in buffers.items()})
+        return (
+            {name: p.detach().to(device) for name, p in params.items()},
+            {name: b.to(device) for name, b in buffers.items()},
+        )
 
-    def forward(self, params: Tensors, buffers: dict[str, Tensor], x: Tensor, *, training: bool = False,
-                rngs: Sequence[Generator] = ()) -> Tensor:
-        """Logits (R, B, K) of inputs (R, B, ...); what the module itself draws comes from torch's global generator."""
+    def forward(
+        self,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+    ) -> Tensor:
+        """Logits (R, B, K) of inputs (R, B, ...); what the module itself draws comes from torch's
+        global generator.
+        """
         module = _template(self.make, training)
-        call = torch.func.vmap(lambda p, b, v: functional_call(module, (p, b), (v,)), randomness="different")
+        call = torch.func.vmap(
+            lambda p, b, v: functional_call(module, (p, b), (v,)), randomness="different"
+        )
         return call(dict(params), buffers, x)
 
 

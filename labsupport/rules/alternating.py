@@ -1,6 +1,7 @@
-"""Alternating minimization, online: codes for the samples of a batch, then weights for the codes; nothing is sent back through the network.
+"""Alternating minimization, online: codes for the samples of a batch, then weights for the codes;
+nothing is sent back through the network.
 
-The steps are those of reference/alternating_minimization.py, for R runs at once.
+The steps are those of ops/alternating_minimization.py, for R runs at once.
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,9 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from labsupport.contracts import Batch, Net
-from labsupport.reference import alternating_minimization as am
+from labsupport.ops import alternating_minimization as am
 from labsupport.stacks import Stack
+from labsupport.types import Batch, Net
 
 
 def _check(item: Any) -> None:
@@ -22,10 +23,17 @@ def _check(item: Any) -> None:
 
 
 def _check_net(net: Net) -> None:
-    if not hasattr(net, "sizes") or net.norm is not None or net.activation not in am.ACTIVATIONS or not _is_zero(net.dropout):
+    if (
+        not hasattr(net, "sizes")
+        or net.norm is not None
+        or net.activation not in am.ACTIVATIONS
+        or not _is_zero(net.dropout)
+    ):
         described = {name: getattr(net, name, None) for name in ("norm", "activation", "dropout")}
-        raise ValueError(f"{type(net).__name__} has {described}; alternating minimization has steps for an MLP without norm and "
-                         f"dropout, with activation {', '.join(am.ACTIVATIONS)}")
+        raise ValueError(
+            f"{type(net).__name__} has {described}; alternating minimization has steps for an MLP"
+            f" without norm and dropout, with activation {', '.join(am.ACTIVATIONS)}"
+        )
 
 
 def _is_zero(value: float | Tensor) -> bool:
@@ -33,7 +41,10 @@ def _is_zero(value: float | Tensor) -> bool:
 
 
 def _layers(net: Net, params: Stack) -> tuple[list[Tensor], list[Tensor]]:
-    return ([params[f"weight{i}"] for i in range(1, net.depth + 1)], [params[f"bias{i}"] for i in range(1, net.depth + 1)])
+    return (
+        [params[f"weight{i}"] for i in range(1, net.depth + 1)],
+        [params[f"bias{i}"] for i in range(1, net.depth + 1)],
+    )
 
 
 def _in_type_of(value: float | Tensor, like: Tensor) -> Tensor | float:
@@ -56,13 +67,17 @@ class _Solved:
 
 def _solve_codes(rule: Any, net: Net, params: Stack, batch: Batch) -> _Solved:
     if batch.targets is not None:
-        raise ValueError("alternating minimization has no step for blended labels; mixup must be None")
+        raise ValueError(
+            "alternating minimization has no step for blended labels; mixup must be None"
+        )
     weights, biases = _layers(net, params)
     x, rho = batch.x.flatten(2), am.ACTIVATIONS[net.activation]
     codes = am.encode(weights, biases, x, net.activation)
     logits = am.layer(weights[-1], biases[-1], rho(codes[-1]) if codes else x)
     loss = -logits.log_softmax(-1).gather(-1, batch.y[..., None])[..., 0].mean(-1)
-    codes = am.update_codes(weights, biases, codes, x, batch.y, _in_type_of(rule.mu, x), net.activation, rule.code_steps)
+    codes = am.update_codes(
+        weights, biases, codes, x, batch.y, _in_type_of(rule.mu, x), net.activation, rule.code_steps
+    )
     activations = [x, *map(rho, codes)]
     slope = am.output_slope(am.layer(weights[-1], biases[-1], activations[-1]), batch.y)
     return _Solved(loss, activations, codes, slope)
@@ -70,23 +85,29 @@ def _solve_codes(rule: Any, net: Net, params: Stack, batch: Batch) -> _Solved:
 
 @dataclass(frozen=True)
 class AlternatingMinimization:
-    """Codes by majorized steps, weights in closed form from a memory of past batches (the paper's AM-mem).
+    """Codes by majorized steps, weights in closed form from a memory of past batches (the paper's
+    AM-mem).
 
-    Hidden layers: ridge regression of the codes on the activations below, with moments A_t and B_t averaged over the last
-    ``memory`` batches. Last layer: one step of multinomial regression with the curvature bound taken from the same memory.
+    Hidden layers: ridge regression of the codes on the activations below, with moments A_t and B_t
+    averaged over the last ``memory`` batches. Last layer: one step of multinomial regression with
+    the curvature bound taken from the same memory.
 
     Args:
-        mu: what a squared residual costs; small lets codes move far from what the layer below predicts.
-        memory: batches that the moments remember, at least 1: a plain mean over the first ones, forgetting after that.
-        ridge: how strongly weights are held where they are, in units of the mean square of a layer's inputs; above 0.
+        mu: what a squared residual costs; small lets codes move far from what the layer below
+            predicts.
+        memory: batches that the moments remember, at least 1: a plain mean over the first ones,
+            forgetting after that.
+        ridge: how strongly weights are held where they are, in units of the mean square of a
+            layer's inputs; above 0.
         code_steps: majorized steps on each layer's codes, from the last hidden layer down.
 
     Raises:
-        ValueError: for mu <= 0, memory < 1, ridge <= 0, negative code_steps; for a network with a norm, dropout or another
-            activation than relu, linear, sign; for blended labels.
+        ValueError: for mu <= 0, memory < 1, ridge <= 0, negative code_steps; for a network with a
+            norm, dropout or another activation than relu, linear, sign; for blended labels.
 
-    Source: Choromanska and others (2019). Departures: exact minimizers of a majorizer in the place of gradient steps on the
-    codes, ridge regression in the place of a pass of block coordinate descent, forgetting, biases.
+    Source: Choromanska and others (2019). Departures: exact minimizers of a majorizer in the place
+    of gradient steps on the codes, ridge regression in the place of a pass of block coordinate
+    descent, forgetting, biases.
     """
 
     mu: float = 4.0
@@ -100,15 +121,28 @@ class AlternatingMinimization:
         if not self.memory >= 1:
             raise ValueError(f"memory is {self.memory} batches; it must be at least 1")
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> dict[str, list[Tensor]]:
+    def init(
+        self, net: Net, params: Stack, rngs: Sequence[Generator] = ()
+    ) -> dict[str, list[Tensor]]:
         """The moments of every layer, empty; A with a last row and column for the bias."""
         _check_net(net)
         flat = params.flat
-        return {"A": [flat.new_zeros(len(flat), i + 1, i + 1) for i in net.sizes[:-1]],
-                "B": [flat.new_zeros(len(flat), o, i + 1) for i, o in zip(net.sizes[:-2], net.sizes[1:-1], strict=True)]}
+        return {
+            "A": [flat.new_zeros(len(flat), i + 1, i + 1) for i in net.sizes[:-1]],
+            "B": [
+                flat.new_zeros(len(flat), o, i + 1)
+                for i, o in zip(net.sizes[:-2], net.sizes[1:-1], strict=True)
+            ],
+        }
 
-    def step(self, net: Net, params: Stack, buffers: dict[str, Tensor],
-             state: dict[str, list[Tensor]], batch: Batch):
+    def step(
+        self,
+        net: Net,
+        params: Stack,
+        buffers: dict[str, Tensor],
+        state: dict[str, list[Tensor]],
+        batch: Batch,
+    ):
         """One batch of every run; parameters and moments are updated in place."""
         solved = _solve_codes(self, net, params, batch)
         share = _share(self.memory, batch.t, params.flat)
@@ -132,15 +166,21 @@ class AlternatingMinimization:
 
 def _share(memory: float | Tensor, t: int, like: Tensor) -> Tensor:
     """(R,) of the new batch in the memory: 1/t until the memory is full, then 1/memory."""
-    full = 1 / memory.to(like.dtype) if isinstance(memory, Tensor) else like.new_full((len(like),), 1 / memory)
+    full = (
+        1 / memory.to(like.dtype)
+        if isinstance(memory, Tensor)
+        else like.new_full((len(like),), 1 / memory)
+    )
     return full.clamp_min(1 / t)
 
 
 @dataclass(frozen=True)
 class CodeGradient:
-    """The gradient of the objective in the weights at new codes: with Adam it is the paper's AM-Adam.
+    """The gradient of the objective in the weights at new codes: with Adam it is the paper's
+    AM-Adam.
 
-    Every layer's gradient is that of its own regression, on the activations below it and the code above it.
+    Every layer's gradient is that of its own regression, on the activations below it and the code
+    above it.
 
     Args:
         mu, code_steps: as in AlternatingMinimization.
@@ -161,14 +201,26 @@ class CodeGradient:
         """Nothing is kept."""
         _check_net(net)
 
-    def __call__(self, net: Net, params: Stack, buffers: dict[str, Tensor], kept: Any, batch: Batch, out: Stack) -> Tensor:
+    def __call__(
+        self,
+        net: Net,
+        params: Stack,
+        buffers: dict[str, Tensor],
+        kept: Any,
+        batch: Batch,
+        out: Stack,
+    ) -> Tensor:
         """The loss of each run (R,), with the gradient of f(W, C) in W written to ``out``."""
         solved = _solve_codes(self, net, params, batch)
         mu = _in_type_of(self.mu, params.flat)
         mu = mu[:, None, None] if isinstance(mu, Tensor) else mu
         for i, a in enumerate(solved.activations, start=1):
             if i <= len(solved.codes):
-                slope = 2 * mu * (am.layer(params[f"weight{i}"], params[f"bias{i}"], a) - solved.codes[i - 1])
+                slope = (
+                    2
+                    * mu
+                    * (am.layer(params[f"weight{i}"], params[f"bias{i}"], a) - solved.codes[i - 1])
+                )
             else:
                 slope = solved.slope
             torch.bmm(slope.mT / a.shape[1], a, out=out[f"weight{i}"])

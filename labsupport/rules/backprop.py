@@ -1,4 +1,6 @@
-"""Backpropagation: the gradient of the mean cross-entropy, by a network's own backward pass or by autograd."""
+"""Backpropagation: the gradient of the mean cross-entropy, by a network's own backward pass or by
+autograd.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,15 +11,19 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from labsupport import runtime
-from labsupport.contracts import Batch, Net
 from labsupport.stacks import Stack
+from labsupport.types import Batch, Net
 
 
-def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, out: Stack) -> Tensor:
+def gradients(
+    net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, out: Stack
+) -> Tensor:
     """The mean cross-entropy of each run (R,), with its gradient written to ``out``.
 
-    A network may bring a ``backprop`` of its own, written by hand; autograd serves all others, and all where products are
-    taken in bfloat16: a backward pass by hand writes into float32. What the loss does not depend on has the gradient 0.
+    A network may bring a ``backprop`` of its own, written by hand; autograd serves all others, and
+    all where products are
+    taken in bfloat16: a backward pass by hand writes into float32. What the loss does not depend on
+    has the gradient 0.
     """
     by_hand = None if runtime.mixed() else getattr(net, "backprop", None)
     loss = by_hand(params, buffers, batch, out) if by_hand else None
@@ -30,7 +36,11 @@ def gradients(net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch,
             logits = net.forward(leaves, buffers, batch.x, training=True, rngs=batch.rngs, **inside)
         logits = logits.to(params.flat.dtype)
         wanted = batch.y.flatten() if batch.targets is None else batch.targets.flatten(0, 1)
-        losses = F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none").view(batch.y.shape).mean(1)
+        losses = (
+            F.cross_entropy(logits.flatten(0, 1), wanted, reduction="none")
+            .view(batch.y.shape)
+            .mean(1)
+        )
         grads = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
     for name, grad in zip(leaves, grads, strict=True):
         out[name].copy_(grad)
@@ -44,6 +54,14 @@ class Backprop:
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
         """Nothing is kept."""
 
-    def __call__(self, net: Net, params: Stack, buffers: dict[str, Tensor], kept: Any, batch: Batch, out: Stack) -> Tensor:
+    def __call__(
+        self,
+        net: Net,
+        params: Stack,
+        buffers: dict[str, Tensor],
+        kept: Any,
+        batch: Batch,
+        out: Stack,
+    ) -> Tensor:
         """The loss of each run (R,), with the gradient written to ``out``."""
         return gradients(net, params, buffers, batch, out)

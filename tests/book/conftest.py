@@ -33,10 +33,15 @@ def chromium() -> str | None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A running browser. No longer than a module: its event loop would be in the way of the tests after it."""
+    """A running browser. No longer than a module: its event loop would be in the way of the tests
+    after it.
+    """
     program = chromium()
     if program is None:
-        missing = f"no browser: none of {', '.join(NAMES)} is on the PATH and LABSUPPORT_CHROMIUM is not set"
+        missing = (
+            f"no browser: none of {', '.join(NAMES)} is on the PATH and LABSUPPORT_CHROMIUM is"
+            " not set"
+        )
         required = os.environ.get("LABSUPPORT_REQUIRE_BROWSER") or os.environ.get("CI")
         (pytest.fail if required else pytest.skip)(missing)
     with sync_playwright() as playwright:

@@ -42,7 +42,11 @@ def test_a_chapter_has_mathematics_to_typeset(seen, name):
 
 @on_every_page
 def test_every_image_is_there_and_says_what_it_shows(seen, name):
-    assert [image for image in seen(name).images if not image["loaded"] or not is_description(image["alt"])] == []
+    assert [
+        image
+        for image in seen(name).images
+        if not image["loaded"] or not is_description(image["alt"])
+    ] == []
 
 
 @in_every_chapter
@@ -56,8 +60,12 @@ def test_every_slider_has_a_name_and_moves_the_picture_by_keyboard(seen, name):
         assert sliders, "an explorer without a slider"
         for slider in sliders:
             assert slider.label
-            assert slider.before[0] != slider.after[0], f"{slider.label}: the picture stays the same"
-            assert slider.before[1] != slider.after[1], f"{slider.label}: the alt text stays the same"
+            assert slider.before[0] != slider.after[0], (
+                f"{slider.label}: the picture stays the same"
+            )
+            assert slider.before[1] != slider.after[1], (
+                f"{slider.label}: the alt text stays the same"
+            )
 
 
 @on_every_page
@@ -69,7 +77,9 @@ def test_the_explorers_of_a_page_are_light(seen, name):
 def test_what_is_folded_away_opens_from_the_keyboard(seen, name):
     for block in seen(name).solutions:
         assert block["was closed"] and block["is open"], block
-        assert block["label"] not in ("", "Toggle hidden content"), "a handle has to say what it opens"
+        assert block["label"] not in ("", "Toggle hidden content"), (
+            "a handle has to say what it opens"
+        )
 
 
 @in_every_chapter

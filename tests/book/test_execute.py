@@ -17,7 +17,9 @@ def run(tmp_path):
 
     def run_cells(*sources):
         chapter = tmp_path / "01_decay.ipynb"
-        nbformat.write(new_notebook(cells=[new_markdown_cell("Words."), *map(new_code_cell, sources)]), chapter)
+        nbformat.write(
+            new_notebook(cells=[new_markdown_cell("Words."), *map(new_code_cell, sources)]), chapter
+        )
         execute.execute(chapter, tmp_path / "executed" / "01_decay", "key", threads=1)
         return tmp_path / "executed" / "01_decay"
 
@@ -49,7 +51,9 @@ def test_a_kept_chapter_counts_under_its_own_key_only_and_only_whole(run):
 
 def test_a_failure_names_the_cell_and_leaves_the_last_good_run_alone(run):
     folder = run("'good'")
-    with pytest.raises(execute.ChapterFailed, match=r"01_decay.ipynb, cell 3 of 4:(?s:.*)ZeroDivisionError"):
+    with pytest.raises(
+        execute.ChapterFailed, match=r"01_decay.ipynb, cell 3 of 4:(?s:.*)ZeroDivisionError"
+    ):
         run("1", "1 / 0", "2")
     assert "good" in (folder / "notebook.ipynb").read_text()
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -1,4 +1,6 @@
-"""What an executed chapter depends on: a change that could show must run it again, any other must not."""
+"""What an executed chapter depends on: a change that could show must run it again, any other must
+not.
+"""
 
 import json
 
@@ -9,7 +11,9 @@ from tools import keys
 
 @pytest.fixture
 def package(tmp_path):
-    """A small package of the same shape: a core module, and two topics of which one imports the other."""
+    """A small package of the same shape: a core module, and two topics of which one imports the
+    other.
+    """
     files = {
         "__init__.py": "",
         "train.py": "def train(): ...",
@@ -37,9 +41,17 @@ def decay(tmp_path):
 def write(path, code, prose="Some words."):
     cells = [
         {"cell_type": "markdown", "metadata": {}, "source": prose},
-        {"cell_type": "code", "metadata": {}, "source": code, "outputs": [], "execution_count": None},
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": code,
+            "outputs": [],
+            "execution_count": None,
+        },
     ]
-    path.write_text(json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    path.write_text(
+        json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    )
     return path
 
 
@@ -47,14 +59,18 @@ def names(package, topic, code=""):
     return {str(path.relative_to(package)) for path in keys.package_files(package, topic, code)}
 
 
-@pytest.mark.parametrize("name", ["train.py", "words.toml", "reference/decay.py", "exercises/decay.py"])
+@pytest.mark.parametrize(
+    "name", ["train.py", "words.toml", "reference/decay.py", "exercises/decay.py"]
+)
 def test_a_change_in_the_core_or_in_its_own_topic_runs_a_chapter_again(package, decay, name):
     before = keys.chapter_key(decay, package)
     (package / name).write_text("changed = 1")
     assert keys.chapter_key(decay, package) != before
 
 
-@pytest.mark.parametrize("name", ["reference/dropout.py", "exercises/dropout.py", "reference/norms.py"])
+@pytest.mark.parametrize(
+    "name", ["reference/dropout.py", "exercises/dropout.py", "reference/norms.py"]
+)
 def test_a_change_in_another_topic_does_not(package, decay, name):
     before = keys.chapter_key(decay, package)
     (package / name).write_text("changed = 1")

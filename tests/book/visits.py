@@ -1,4 +1,6 @@
-"""One look at a built page in a browser: everything the tests ask about is read off in a single load."""
+"""One look at a built page in a browser: everything the tests ask about is read off in a single
+load.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ PHONE = {"width": 390, "height": 844}
 
 @dataclass
 class Explorer:
-    """One slider of an explorer: what its name is, and the picture before and after a key was pressed."""
+    """One slider of an explorer: what its name is, and the picture before and after a key was
+    pressed.
+    """
 
     label: str
     before: tuple[str, str]
@@ -45,11 +49,15 @@ def visit(browser: Browser, path: Path, theme: str) -> Visit:
     """Open the page at ``path`` in the light or the dark theme and look at all of it."""
     seen = Visit()
     context = browser.new_context(viewport=DESKTOP, color_scheme=theme, reduced_motion="reduce")
-    context.add_init_script(f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');")
+    context.add_init_script(
+        f"localStorage.setItem('mode', '{theme}'); localStorage.setItem('theme', '{theme}');"
+    )
     page = context.new_page()
     listen(page, seen)
     page.goto(path.as_uri(), wait_until="load")
-    page.evaluate("async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }")
+    page.evaluate(
+        "async () => { await window.MathJax?.startup?.promise; await document.fonts.ready; }"
+    )
     page.add_script_tag(path=LOOK)
     look(page, seen)
     context.close()
@@ -104,14 +112,18 @@ def move(page: Page, explorer, k: int) -> Explorer:
 
 
 def open_solutions(page: Page) -> list[dict]:
-    """Open every folded block from the keyboard; says of each whether it was closed and then open."""
+    """Open every folded block from the keyboard; says of each whether it was closed and then
+    open.
+    """
     found = []
     for handle in page.locator("button.toggle-button, main details > summary").all():
         closed = handle.evaluate("look.isFolded")
         handle.focus()
         page.keyboard.press("Enter")
         opened = not handle.evaluate("look.isFolded")
-        found.append({"label": handle.evaluate("look.label"), "was closed": closed, "is open": opened})
+        found.append(
+            {"label": handle.evaluate("look.label"), "was closed": closed, "is open": opened}
+        )
     return found
 
 
@@ -119,7 +131,9 @@ def audit(page: Page, screen: str) -> list[str]:
     """What axe finds serious or critical."""
     if not page.evaluate("Boolean(window.axe)"):
         page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")["violations"]
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")[
+        "violations"
+    ]
     return [
         f"{screen}: {rule['id']} ({rule['impact']}): {rule['help']}: {node['html'][:200]}"
         for rule in found

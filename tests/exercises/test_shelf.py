@@ -1,4 +1,6 @@
-"""Every exercise on the shelf: right answers pass, known mistakes are told apart, the catalogue is data."""
+"""Every exercise on the shelf: right answers pass, known mistakes are told apart, the catalogue is
+data.
+"""
 
 import itertools
 import json
@@ -17,7 +19,9 @@ EXERCISES = [load(entry["id"]) for entry in catalogue()]
 MISTAKES = [(e, m) for e in EXERCISES for m in e.misconceptions]
 ALTERNATIVES = [(e, answer) for e in EXERCISES for answer in e.alternatives]
 SMALL = 4
-"""Numbers in a tensor that one can check by hand: a matrix of two by two shows that it was transposed."""
+"""Numbers in a tensor that one can check by hand: a matrix of two by two shows that it was
+transposed.
+"""
 
 
 def names(pairs):
@@ -49,9 +53,13 @@ def test_a_known_mistake_is_rejected_with_its_own_name_hint_and_section(exercise
 
 
 @pytest.mark.parametrize("exercise, mistake", MISTAKES, ids=names(MISTAKES))
-def test_a_known_mistake_is_shown_on_an_input_that_can_be_checked_by_hand(exercise, mistake, monkeypatch):
+def test_a_known_mistake_is_shown_on_an_input_that_can_be_checked_by_hand(
+    exercise, mistake, monkeypatch
+):
     example, sizes = shown(exercise, mistake)
-    if max(sizes, default=0) > SMALL:  # the search has 0.6 seconds by the clock, and the machine may have been busy
+    if (
+        max(sizes, default=0) > SMALL
+    ):  # the search has 0.6 seconds by the clock, and the machine may have been busy
         monkeypatch.setattr(sys.modules[battery.__module__], "_PATIENCE", 10.0)
         example, sizes = shown(exercise, mistake)
     assert sizes and max(sizes) <= SMALL, example.call
@@ -112,12 +120,15 @@ def test_the_catalogue_is_plain_data_with_unique_ids():
         assert len(entry["alternatives"]) >= 1
 
 
-@pytest.mark.parametrize("wrong, near", [
-    ("weight_decay.sgd_stp", "weight_decay.sgd_step"),
-    ("weightdecay.adamw_step", "weight_decay.adamw_step"),
-    ("sgd_step", "weight_decay.sgd_step"),
-    (None, "weight_decay.sgd_step"),
-])
+@pytest.mark.parametrize(
+    "wrong, near",
+    [
+        ("weight_decay.sgd_stp", "weight_decay.sgd_step"),
+        ("weightdecay.adamw_step", "weight_decay.adamw_step"),
+        ("sgd_step", "weight_decay.sgd_step"),
+        (None, "weight_decay.sgd_step"),
+    ],
+)
 def test_an_unknown_id_is_answered_with_the_ids_near_it(wrong, near):
     with pytest.raises(UnknownExercise) as error:
         load(wrong)

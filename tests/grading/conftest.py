@@ -1,4 +1,6 @@
-"""Two small exercises, so that the check is tested without the shelf: one value, and a pair of values."""
+"""Two small exercises, so that the check is tested without the shelf: one value, and a pair of
+values.
+"""
 
 import pytest
 import torch
@@ -42,13 +44,23 @@ def _beside_a_sum(answer):
 
 
 def _exercise(reference, known, returns=()):
-    return Exercise(id=f"toys.{reference.__name__}", title="Scale a tensor", reference=reference,
-                    inputs=_inputs(), points=2, section="Idea", returns=returns, alternatives=(reference,),
-                    misconceptions=tuple(Misconception(answer, "How it fails") for answer in known))
+    return Exercise(
+        id=f"toys.{reference.__name__}",
+        title="Scale a tensor",
+        reference=reference,
+        inputs=_inputs(),
+        points=2,
+        section="Idea",
+        returns=returns,
+        alternatives=(reference,),
+        misconceptions=tuple(Misconception(answer, "How it fails") for answer in known),
+    )
 
 
 SINGLE = _exercise(scaled, (forgot_to_scale, divided, lost_the_sign))
-PAIR = _exercise(scaled_pair, map(_beside_a_sum, (forgot_to_scale, divided, lost_the_sign)), ("y", "z"))
+PAIR = _exercise(
+    scaled_pair, map(_beside_a_sum, (forgot_to_scale, divided, lost_the_sign)), ("y", "z")
+)
 
 
 @pytest.fixture
@@ -68,4 +80,8 @@ def world_as_before():
     """Whatever a student's code does in a test, torch's settings are as before it."""
     before = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device()
     yield
-    assert (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device()) == before
+    assert (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_default_device(),
+    ) == before

@@ -55,8 +55,13 @@ def test_the_status_stands_in_words_on_card_and_text(single, status, answer):
 def test_card_and_text_show_hint_section_counterexample_and_both_values(single):
     outcome = judge(single, wrong)
     for shown in (outcome._repr_html_(), repr(outcome)):
-        for word in ("You divided: multiply.", "How it fails", "scaled(x=torch.tensor([1.]), by=2.0)",
-                     "tensor([2.])", "tensor([0.5])"):
+        for word in (
+            "You divided: multiply.",
+            "How it fails",
+            "scaled(x=torch.tensor([1.]), by=2.0)",
+            "tensor([2.])",
+            "tensor([0.5])",
+        ):
             assert word in shown
 
 
@@ -76,7 +81,8 @@ def test_what_the_student_writes_is_escaped(single):
 @pytest.mark.parametrize("mode", ["autograde", "validate"])
 @pytest.mark.parametrize("status, answer", ANSWERS.items())
 def test_for_nbgrader_the_text_is_the_points_and_the_markdown_the_feedback(
-        single, monkeypatch, capfd, mode, status, answer):
+    single, monkeypatch, capfd, mode, status, answer
+):
     monkeypatch.setenv("NBGRADER_EXECUTION", mode)
     outcome = judge(single, answer)
     assert repr(outcome) == ("2.0" if status == "correct" else "0.0")
@@ -86,7 +92,7 @@ def test_for_nbgrader_the_text_is_the_points_and_the_markdown_the_feedback(
 
 
 def _luminance(colour):
-    channels = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -101,7 +107,10 @@ def test_every_ink_stands_out_from_its_ground_in_light_and_dark(single):
     bodies = re.findall(r"\{(.*?)\}", style)
     rules = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", body)) for body in bodies]
     light, correct, waiting, dark, dark_correct, dark_waiting = [rule for rule in rules if rule]
-    for base, marks in ((light, (light, correct, waiting)), (dark, (dark, dark_correct, dark_waiting))):
+    for base, marks in (
+        (light, (light, correct, waiting)),
+        (dark, (dark, dark_correct, dark_waiting)),
+    ):
         for ground in ("paper", "inset"):
             assert _contrast(base["ink"], base[ground]) >= 7
             assert _contrast(base["soft"], base[ground]) >= 5

@@ -107,4 +107,9 @@ def test_an_exercise_with_too_few_known_mistakes_is_refused(single):
     with pytest.raises(ValueError, match="0 alternatives"):
         dataclasses.replace(single, alternatives=())
     with pytest.raises(ValueError, match="topic.function"):
-        Exercise(**{**{f.name: getattr(single, f.name) for f in dataclasses.fields(single)}, "id": "scaled"})
+        Exercise(
+            **{
+                **{f.name: getattr(single, f.name) for f in dataclasses.fields(single)},
+                "id": "scaled",
+            }
+        )

@@ -1,4 +1,6 @@
-"""A call has its time and no more, and the timer and the tracer that were there before are there after."""
+"""A call has its time and no more, and the timer and the tracer that were there before are there
+after.
+"""
 
 import signal
 import subprocess
@@ -69,7 +71,9 @@ except OutOfTime:
 
 
 def test_a_tracer_of_someone_else_survives():
-    """In a process of its own: CPython 3.11 can spin for ever where it traces while an exception waits for another
-    thread, as other tests of this folder leave one waiting."""
-    done = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=60)
+    """In a process of its own: CPython 3.11 can spin for ever where it traces while an exception
+    waits for another thread, as other tests of this folder leave one waiting."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED], capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.strip() == "True", done.stderr

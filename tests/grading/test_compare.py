@@ -8,46 +8,52 @@ from labsupport.grading.compare import difference
 ONE = torch.tensor([1.0])
 
 
-@pytest.mark.parametrize("expected, got", [
-    (ONE, torch.tensor([1.0 + 1e-6])),
-    (torch.tensor([1e6]), torch.tensor([1e6 + 8])),
-    (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
-    (torch.tensor([float("inf")]), torch.tensor([float("inf")])),
-    (ONE, torch.nn.Parameter(ONE)),
-    ((ONE, 2), [ONE, 2]),
-    (0.1 + 0.2, 0.3),
-    (1.0, 1),
-    ({"a": ONE}, {"a": ONE}),
-    ("healthy", "healthy"),
-    (None, None),
-    (True, True),
-])
+@pytest.mark.parametrize(
+    "expected, got",
+    [
+        (ONE, torch.tensor([1.0 + 1e-6])),
+        (torch.tensor([1e6]), torch.tensor([1e6 + 8])),
+        (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
+        (torch.tensor([float("inf")]), torch.tensor([float("inf")])),
+        (ONE, torch.nn.Parameter(ONE)),
+        ((ONE, 2), [ONE, 2]),
+        (0.1 + 0.2, 0.3),
+        (1.0, 1),
+        ({"a": ONE}, {"a": ONE}),
+        ("healthy", "healthy"),
+        (None, None),
+        (True, True),
+    ],
+)
 def test_same(expected, got):
     assert difference(expected, got) is None
 
 
-@pytest.mark.parametrize("expected, got, kind", [
-    (ONE, torch.tensor([1.001]), "value"),
-    (ONE.double(), torch.tensor([1.0 + 1e-6], dtype=torch.float64), "value"),
-    (torch.tensor([float("inf")]), torch.tensor([-float("inf")]), "value"),
-    (ONE, torch.tensor([float("nan")]), "nan"),
-    (ONE, torch.tensor(1.0), "shape"),
-    (ONE, torch.tensor([1]), "dtype"),
-    (ONE, 1.0, "type"),
-    (torch.tensor([1, 2]), torch.tensor([1, 3]), "value"),
-    (torch.tensor([1j]), torch.tensor([-1j]), "value"),
-    ((ONE, 2), (ONE,), "length"),
-    ((ONE, 2), (ONE, 3), "value"),
-    (0.3, 0.4, "value"),
-    (0.3, ONE, "type"),
-    (1, True, "type"),
-    (True, 1, "type"),
-    (True, False, "value"),
-    ({"a": ONE}, {"b": ONE}, "length"),
-    ("healthy", "sick", "value"),
-    ("healthy", b"healthy", "type"),
-    (ONE, None, "none"),
-])
+@pytest.mark.parametrize(
+    "expected, got, kind",
+    [
+        (ONE, torch.tensor([1.001]), "value"),
+        (ONE.double(), torch.tensor([1.0 + 1e-6], dtype=torch.float64), "value"),
+        (torch.tensor([float("inf")]), torch.tensor([-float("inf")]), "value"),
+        (ONE, torch.tensor([float("nan")]), "nan"),
+        (ONE, torch.tensor(1.0), "shape"),
+        (ONE, torch.tensor([1]), "dtype"),
+        (ONE, 1.0, "type"),
+        (torch.tensor([1, 2]), torch.tensor([1, 3]), "value"),
+        (torch.tensor([1j]), torch.tensor([-1j]), "value"),
+        ((ONE, 2), (ONE,), "length"),
+        ((ONE, 2), (ONE, 3), "value"),
+        (0.3, 0.4, "value"),
+        (0.3, ONE, "type"),
+        (1, True, "type"),
+        (True, 1, "type"),
+        (True, False, "value"),
+        ({"a": ONE}, {"b": ONE}, "length"),
+        ("healthy", "sick", "value"),
+        ("healthy", b"healthy", "type"),
+        (ONE, None, "none"),
+    ],
+)
 def test_different(expected, got, kind):
     found = difference(expected, got)
     assert found is not None and found.kind == kind

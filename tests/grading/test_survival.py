@@ -1,4 +1,6 @@
-"""Whatever an answer is or does, the check comes back with a plain word for it, and nothing on stderr."""
+"""Whatever an answer is or does, the check comes back with a plain word for it, and nothing on
+stderr.
+"""
 
 import asyncio
 import dataclasses
@@ -63,6 +65,7 @@ def in_place_and_wrong(x, *, by):
 def two_steps_deep(x, *, by):
     def helper(y):
         return y / 0 if isinstance(y, int) else helper(0)
+
     return helper(x)
 
 
@@ -98,6 +101,7 @@ def leaving(x, *, by):
 def raising(error):
     def scaled(x, *, by):
         raise error
+
     return scaled
 
 
@@ -107,6 +111,7 @@ def counting():
     def scaled(x, *, by):
         calls.append(1)
         return by * x + (len(calls) > 50)
+
     return scaled
 
 
@@ -124,7 +129,10 @@ WRONG = {
     "a list": (lambda x, *, by: (by * x).tolist(), "a list where a tensor"),
     "a tuple": (lambda x, *, by: (by * x,), "a tuple where a tensor"),
     "always equal": (lambda x, *, by: AlwaysEqual(), "AlwaysEqual"),
-    "a flattering tensor": (lambda x, *, by: x.as_subclass(FlatteringTensor), "special kind of tensor"),
+    "a flattering tensor": (
+        lambda x, *, by: x.as_subclass(FlatteringTensor),
+        "special kind of tensor",
+    ),
     "methods of its own": (decorated, "wrong numbers"),
     "another shape": (lambda x, *, by: (by * x)[None], "shape (1, 1)"),
     "summed up": (lambda x, *, by: (by * x).sum(), "shape ()"),
@@ -146,7 +154,10 @@ WRONG = {
     "a generator": (with_yield, "yield"),
     "a coroutine": (with_async, "async"),
     "a flood of output": (printing_without_end, "printed without end"),
-    "random numbers": (lambda x, *, by: by * x + torch.rand_like(x), "different answers to the same input"),
+    "random numbers": (
+        lambda x, *, by: by * x + torch.rand_like(x),
+        "different answers to the same input",
+    ),
     "a count of the calls": (counting(), "different answers to the same input"),
 }
 
@@ -160,13 +171,16 @@ def test_a_wrong_answer_is_told_plainly_what_is_wrong(single, capfd, answer, wor
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("answer, word", [
-    (lambda x, *, by: by * x, "a tensor where 2 values (y, z)"),
-    (lambda x, *, by: (by * x,), "length 1"),
-    (lambda x, *, by: (by * x, x + 1, x), "length 3"),
-    (lambda x, *, by: (by * x, None), "z is None"),
-    (lambda x, *, by: (x + 1, by * x), "y and z have the right shapes, but wrong numbers"),
-])
+@pytest.mark.parametrize(
+    "answer, word",
+    [
+        (lambda x, *, by: by * x, "a tensor where 2 values (y, z)"),
+        (lambda x, *, by: (by * x,), "length 1"),
+        (lambda x, *, by: (by * x, x + 1, x), "length 3"),
+        (lambda x, *, by: (by * x, None), "z is None"),
+        (lambda x, *, by: (x + 1, by * x), "y and z have the right shapes, but wrong numbers"),
+    ],
+)
 def test_a_wrong_tuple_is_told_plainly_what_is_wrong(pair, answer, word):
     outcome = judge(pair, answer)
     assert outcome.status == "incorrect" and outcome.reason != "internal"
@@ -190,7 +204,9 @@ def test_an_exception_shows_the_students_own_lines_and_no_others(single):
     assert len(outcome.lines) == 1 and "functional.linear(x" in outcome.lines[0]
     deep = judge(single, two_steps_deep).lines
     assert [line.split(":  ")[1] for line in deep] == [
-        "return helper(x)", *["return y / 0 if isinstance(y, int) else helper(0)"] * 2]
+        "return helper(x)",
+        *["return y / 0 if isinstance(y, int) else helper(0)"] * 2,
+    ]
     assert not any(os.sep in line.split(":  ")[0] for line in deep)
 
 
@@ -240,7 +256,9 @@ def test_a_loop_without_end_is_stopped(single, answer):
 @pytest.mark.parametrize("answer", [looping, sleeping, sleeping_deaf])
 def test_a_loop_without_end_is_stopped_on_another_thread_too(single, answer):
     outcomes = []
-    worker = threading.Thread(target=lambda: outcomes.append(judge(single, answer, seconds=0.5)), daemon=True)
+    worker = threading.Thread(
+        target=lambda: outcomes.append(judge(single, answer, seconds=0.5)), daemon=True
+    )
     worker.start()
     worker.join(10)
     assert outcomes and outcomes[0].reason == "timeout"
@@ -248,7 +266,9 @@ def test_a_loop_without_end_is_stopped_on_another_thread_too(single, answer):
 
 def test_a_right_answer_is_right_on_another_thread_too(single):
     outcomes = []
-    worker = threading.Thread(target=lambda: outcomes.append(judge(single, lambda x, *, by: by * x)))
+    worker = threading.Thread(
+        target=lambda: outcomes.append(judge(single, lambda x, *, by: by * x))
+    )
     worker.start()
     worker.join(30)
     assert outcomes[0].status == "correct"
@@ -283,11 +303,25 @@ def test_the_world_is_put_back(single):
         sys.stdout = sys.stderr = None
         return x * by
 
-    before = (torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist(),
-              sys.getrecursionlimit(), list(warnings.filters), sys.stdout, sys.stderr)
+    before = (
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        numpy.random.get_state()[1].tolist(),
+        sys.getrecursionlimit(),
+        list(warnings.filters),
+        sys.stdout,
+        sys.stderr,
+    )
     outcome = judge(single, meddling)
-    after = (torch.get_rng_state().tolist(), random.getstate(), numpy.random.get_state()[1].tolist(),
-             sys.getrecursionlimit(), list(warnings.filters), sys.stdout, sys.stderr)
+    after = (
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        numpy.random.get_state()[1].tolist(),
+        sys.getrecursionlimit(),
+        list(warnings.filters),
+        sys.stdout,
+        sys.stderr,
+    )
     assert after == before and torch.get_default_dtype() is torch.float32
     assert outcome.status == "correct"
 
@@ -308,8 +342,13 @@ print(repr(outcome))
 
 
 def test_warnings_and_writes_to_stderr_do_not_reach_a_grader_that_would_score_them_zero(tmp_path):
-    done = subprocess.run([sys.executable, "-c", NOISY], capture_output=True, text=True, cwd=tmp_path,
-                          env={**os.environ, "NBGRADER_EXECUTION": "autograde", "PYTHONPATH": ROOT})
+    done = subprocess.run(
+        [sys.executable, "-c", NOISY],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "NBGRADER_EXECUTION": "autograde", "PYTHONPATH": ROOT},
+    )
     assert (done.stdout.strip(), done.stderr) == ("2.0", "")
     assert list(tmp_path.iterdir()) == []
 

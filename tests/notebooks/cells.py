@@ -31,12 +31,18 @@ def prose(notebook: NotebookNode) -> str:
 
 def tree(cell: NotebookNode) -> ast.Module:
     """The syntax tree of a code cell, IPython's own lines left out."""
-    lines = ["" if line.lstrip().startswith(("%", "!", "?")) else line for line in cell.source.splitlines()]
+    lines = [
+        "" if line.lstrip().startswith(("%", "!", "?")) else line
+        for line in cell.source.splitlines()
+    ]
     return ast.parse("\n".join(lines))
 
 
 def lines_of_code(cell: NotebookNode) -> int:
-    return sum(bool(line.strip()) and not line.lstrip().startswith("#") for line in cell.source.splitlines())
+    return sum(
+        bool(line.strip()) and not line.lstrip().startswith("#")
+        for line in cell.source.splitlines()
+    )
 
 
 def grading(cell: NotebookNode) -> dict:
@@ -69,14 +75,20 @@ def solved(notebook: NotebookNode) -> NotebookNode:
     for cell in filter(is_stub, notebook.cells):
         (name,) = functions(tree(cell))
         if name not in answers:
-            raise KeyError(f"no solution block defines {name}, which the cell {grading(cell)['grade_id']} asks for")
+            raise KeyError(
+                f"no solution block defines {name}, which the cell {grading(cell)['grade_id']}"
+                " asks for"
+            )
         cell.source = answers[name]
     return notebook
 
 
 def text_of(cell: NotebookNode) -> str:
     """All that a cell printed or showed, as plain text."""
-    shown = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", [])]
+    shown = [
+        output.get("text") or output.get("data", {}).get("text/plain", "")
+        for output in cell.get("outputs", [])
+    ]
     return "\n".join(shown)
 
 

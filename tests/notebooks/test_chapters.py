@@ -13,13 +13,31 @@ from tests.notebooks import cells
 from tools import layout
 
 SECTIONS = (
-    "Question", "Setup", "Idea", "Code", "See it", "Measure it", "Reading it", "How it fails", "Your turn", "Sources"
-)  # fmt: skip
+    "Question",
+    "Setup",
+    "Idea",
+    "Code",
+    "See it",
+    "Measure it",
+    "Reading it",
+    "How it fails",
+    "Your turn",
+    "Sources",
+)
 MAX_LINES = 15
 MAX_COLUMNS = 88
 """What fits beside the page's list of contents; a longer line scrolls out of sight."""
 MIN_EXERCISES = 3
-STUB_OR_CHECK = {"schema_version", "grade", "solution", "locked", "grade_id", "task", "points", "cell_type"}
+STUB_OR_CHECK = {
+    "schema_version",
+    "grade",
+    "solution",
+    "locked",
+    "grade_id",
+    "task",
+    "points",
+    "cell_type",
+}
 
 
 def test_a_chapter_is_a_valid_notebook(chapter):
@@ -39,12 +57,18 @@ def test_a_chapter_has_its_sections_in_order(chapter):
 
 
 def test_code_cells_are_short(chapter):
-    long = [cell.source for cell in cells.code_cells(cells.read(chapter)) if cells.lines_of_code(cell) > MAX_LINES]
+    long = [
+        cell.source
+        for cell in cells.code_cells(cells.read(chapter))
+        if cells.lines_of_code(cell) > MAX_LINES
+    ]
     assert long == []
 
 
 def test_code_fits_on_the_page(chapter):
-    lines = [line for cell in cells.code_cells(cells.read(chapter)) for line in cell.source.splitlines()]
+    lines = [
+        line for cell in cells.code_cells(cells.read(chapter)) for line in cell.source.splitlines()
+    ]
     assert [line for line in lines if len(line) > MAX_COLUMNS] == []
 
 
@@ -65,7 +89,9 @@ def test_functions_are_defined_in_stubs_only(chapter):
 def test_a_stub_holds_imports_and_one_function_that_says_it_is_not_written_yet(chapter):
     for cell in filter(cells.is_stub, cells.read(chapter).cells):
         body = cells.tree(cell).body
-        assert all(isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)) for node in body), cell.source
+        assert all(
+            isinstance(node, (ast.Import, ast.ImportFrom, ast.FunctionDef)) for node in body
+        ), cell.source
         assert len(cells.functions(cells.tree(cell))) == 1, cell.source
         assert "raise NotImplementedError" in cell.source
 
@@ -79,11 +105,15 @@ def test_the_grading_metadata_is_valid(chapter):
 
 
 def test_every_stub_is_followed_by_its_locked_check_with_points(chapter):
-    graded = [cell for cell in cells.read(chapter).cells if cells.is_stub(cell) or cells.is_check(cell)]
+    graded = [
+        cell for cell in cells.read(chapter).cells if cells.is_stub(cell) or cells.is_check(cell)
+    ]
     stubs, checks = graded[::2], graded[1::2]
     assert len(stubs) == len(checks) >= MIN_EXERCISES
     for stub, check in zip(stubs, checks, strict=True):
-        assert cells.is_stub(stub) and not cells.is_check(stub) and not cells.grading(stub)["locked"]
+        assert (
+            cells.is_stub(stub) and not cells.is_check(stub) and not cells.grading(stub)["locked"]
+        )
         assert cells.is_check(check) and not cells.is_stub(check) and cells.grading(check)["locked"]
         assert cells.grading(check)["points"] > 0
         name = cells.functions(cells.tree(stub))[0]
@@ -91,9 +121,16 @@ def test_every_stub_is_followed_by_its_locked_check_with_points(chapter):
 
 
 def test_a_chapter_asks_every_exercise_of_its_topic_for_all_its_points(chapter):
-    shelf = {row["id"]: row["points"] for row in exercises.catalogue() if row["chapter"] == layout.topic(chapter)}
-    asked = {re.search(r'check\("([\w.]+)"', cell.source)[1]: cells.grading(cell)["points"]
-             for cell in cells.read(chapter).cells if cells.is_check(cell)}
+    shelf = {
+        row["id"]: row["points"]
+        for row in exercises.catalogue()
+        if row["chapter"] == layout.topic(chapter)
+    }
+    asked = {
+        re.search(r'check\("([\w.]+)"', cell.source)[1]: cells.grading(cell)["points"]
+        for cell in cells.read(chapter).cells
+        if cells.is_check(cell)
+    }
     assert asked == shelf
 
 
@@ -111,7 +148,9 @@ def test_every_statement_of_a_topic_is_claimed_where_the_claims_page_links_to(ch
     code = "\n".join(cell.source for cell in cells.code_cells(cells.read(chapter)))
     for id, statement in claims.STATEMENTS.items():
         if statement["chapter"] == layout.topic(chapter):
-            assert f"(claim-{id})=" in text and re.search(rf'claims\.(claim|exact)\("{id}"', code), id
+            assert f"(claim-{id})=" in text and re.search(
+                rf'claims\.(claim|exact)\("{id}"', code
+            ), id
 
 
 @pytest.fixture
@@ -122,12 +161,16 @@ def executed(chapter, book):
 
 def test_a_cell_shows_at_most_one_figure_and_says_what_is_seen_in_it(executed):
     for cell in cells.code_cells(executed):
-        figures = [o for o in cell.outputs if any(kind.startswith("image/") for kind in o.get("data", {}))]
+        figures = [
+            o for o in cell.outputs if any(kind.startswith("image/") for kind in o.get("data", {}))
+        ]
         assert len(figures) <= 1, f"two figures would share one alt text:\n{cell.source}"
         if figures:
             shown = cell.metadata.get("mystnb", {})
             assert shown.get("image", {}).get("alt"), f"no mystnb.image.alt:\n{cell.source}"
-            assert shown.get("figure", {}).get("caption"), f"no mystnb.figure.caption:\n{cell.source}"
+            assert shown.get("figure", {}).get("caption"), (
+                f"no mystnb.figure.caption:\n{cell.source}"
+            )
 
 
 def test_an_unsolved_exercise_is_called_not_attempted(executed):

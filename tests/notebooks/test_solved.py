@@ -13,11 +13,19 @@ HOME = str(runtime.home())
 
 @pytest.fixture(scope="session")
 def solved(chapter, book, tmp_path_factory):
-    """The solved chapter after a run as a grader runs it; built after the book, whose results it finds on disk."""
+    """The solved chapter after a run as a grader runs it; built after the book, whose results it
+    finds on disk.
+    """
     notebook = cells.solved(cells.read(chapter))
     claims = tmp_path_factory.mktemp("claims")
-    execute.run(notebook, chapter, claims, threads=1, seconds=SECONDS,
-                settings={"NBGRADER_EXECUTION": "autograde", "LABSUPPORT_HOME": HOME})
+    execute.run(
+        notebook,
+        chapter,
+        claims,
+        threads=1,
+        seconds=SECONDS,
+        settings={"NBGRADER_EXECUTION": "autograde", "LABSUPPORT_HOME": HOME},
+    )
     return notebook
 
 
