@@ -83,7 +83,7 @@ def test_the_explorer_counts_the_versions_in_its_title():
 def test_the_border_of_zero_is_not_black():
     fill_value, grey = (ax.get_title("left") for ax in toy.borders().axes)
     assert (
-        f"{float(datasets.load('mnist5k', train_size=10).black):.2f}" in fill_value
+        f"{float(datasets.load('mnist5k', train_size=10).fill_value):.2f}" in fill_value
         and grey.endswith("0.00")
     )
 
