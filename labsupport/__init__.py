@@ -6,6 +6,7 @@ are made of, and no room above imports them.
 
     types          the nouns: Dataset, Recipe, Rule, Arm, Result, Interval, Claim
     runtime        device, profile, workers, one random generator a run, the folder for results
+    dependencies   what a result depends on: one digest of all the code and values that it reaches
     workers        work shared out over the cores
     storage        atomic, checksummed files
     ops            what the core and several topics compute with: pure functions of tensors

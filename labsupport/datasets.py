@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from labsupport import published, runtime, storage
+from labsupport import dependencies, published, runtime, storage
 from labsupport.ops import standardization
 from labsupport.types import Dataset
 
@@ -257,7 +257,5 @@ SOURCES = {
 
 
 def _recipe_digest(name: str) -> str:
-    """Changes when the way a data set is made changes: its source, and the package it comes
-    from.
-    """
-    return storage.source_digest("datasets.py") + storage.version_tag(SOURCES[name].package)
+    """Changes when the way a data set is made changes: its code, and the package it comes from."""
+    return dependencies.digest(_split, SOURCES[name])

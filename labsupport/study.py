@@ -1,35 +1,18 @@
 """Arms x seeds -> a Result, kept on disk under a digest of everything that made it."""
 
 import dataclasses
-import hashlib
-import inspect
 import itertools
 import json
-import sys
 import time
+import warnings
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
-from labsupport import profiles, runtime, storage, train
+from labsupport import dependencies, profiles, runtime, storage, train
 from labsupport.types import Arm, Recipe, Result
-
-SOURCES = (
-    "types.py",
-    "runtime.py",
-    "published.py",
-    "datasets.py",
-    "profiles.py",
-    "stacks.py",
-    "models/*.py",
-    "rules/*.py",
-    "ops/*.py",
-    "train.py",
-    "augment.py",
-)
-"""What a stored result depends on beside its arms; a change in any of these files makes it anew."""
 
 
 def vary(recipe: Recipe, **values: Any) -> Recipe:
@@ -90,9 +73,9 @@ def study(
 ) -> Result:
     """Train every arm from every seed and tabulate what was measured.
 
-    The result is kept on disk under a digest of the recipes, the data, the source and the torch
-        version: the
-    same study again is read, not trained. A damaged file is trained again, with a warning.
+    The result is kept on disk under a digest of the recipes, the data, and all the code that a run
+    reaches, wherever it is defined (``dependencies``): the same study again is read, not trained. A
+    damaged file is trained again, with a warning.
 
     In the full profile every recipe is trained at the size of the papers (``profiles.sized``); the
     Result keeps the arms as they were given, so a recipe chosen from it can go into another study.
@@ -109,15 +92,16 @@ def study(
     names = [arm.name for arm in arms]
     if not arms or not seeds or len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
         raise ValueError(
-            f"a study needs arms with different names and different seeds, not {names} and"
-            f" {list(seeds)}"
+            "a study needs arms with different names and different seeds, not "
+            f"{names} and {list(seeds)}"
         )
     sized = [dataclasses.replace(arm, recipe=profiles.sized(arm.recipe)) for arm in arms]
-    path = runtime.home() / "results" / f"{_digest(sized, seeds, probes)}.json"
-    stored = storage.read(path)
+    path = _place(sized, seeds, probes)
+    stored = storage.read(path) if path else None
     if stored is None:
         stored = _run(sized, seeds, probes)
-        storage.write(path, stored)
+        if path:
+            storage.write(path, stored)
     record = json.loads(stored)
     return Result(
         pd.DataFrame(record["table"]),
@@ -126,6 +110,22 @@ def study(
         seeds,
         record["seconds"],
     )
+
+
+def _place(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> Path | None:
+    """The file of a result, under a digest of all that makes it; None where that cannot be told."""
+    data = {
+        train.load(recipe).digest
+        for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}
+    }
+    recipes = [(arm.name, arm.recipe) for arm in arms]
+    machine = runtime.device().type, runtime.mixed()
+    try:
+        key = dependencies.digest(_run, recipes, seeds, probes, sorted(data), machine)
+    except dependencies.Untraceable as error:
+        warnings.warn(f"the result of this study is not kept: {error}", stacklevel=3)
+        return None
+    return runtime.home() / "results" / f"{key}.json"
 
 
 def _run(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> bytes:
@@ -147,48 +147,3 @@ def _run(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe
             "seconds": time.perf_counter() - start,
         }
     ).encode()
-
-
-def _digest(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> str:
-    data = {
-        train.load(recipe).digest
-        for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}
-    }
-    parts = [
-        [(arm.name, _describe(arm.recipe)) for arm in arms],
-        list(seeds),
-        [_describe_probe(p) for p in probes],
-        sorted(data),
-        storage.source_digest(*SOURCES),
-        torch.__version__,
-        runtime.device().type,
-        runtime.mixed(),
-    ]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=12).hexdigest()
-
-
-def _describe(item: Any) -> str:
-    """What an item is, in words that are the same in every process."""
-    if dataclasses.is_dataclass(item):
-        fields = {f.name: _describe(getattr(item, f.name)) for f in dataclasses.fields(item)}
-        return f"{type(item).__name__}({fields})"
-    if callable(item):
-        return f"{item.__module__}.{item.__qualname__}: {inspect.getsource(item)}"
-    return repr(item)
-
-
-def _describe_probe(probe: train.Probe) -> str:
-    """A probe with its settings, all of its module, for it may call its neighbours, and the
-    references that it takes from.
-    """
-    module = inspect.getmodule(probe)
-    taken = {
-        getattr(item, "__module__", None) or getattr(item, "__name__", "")
-        for item in vars(module).values()
-    }
-    references = [
-        sys.modules[name]
-        for name in sorted(taken)
-        if name.startswith(("labsupport.ops.", "labsupport.topics."))
-    ]
-    return _describe(probe) + "".join(map(inspect.getsource, (module, *references)))

@@ -1,55 +1,30 @@
 """A study is trained once, kept whole, and read back to the last bit; what made it is its name."""
 
 import dataclasses
-import inspect
+import types
 import warnings
 
 import pandas as pd
 import pytest
 
-from labsupport import study
+from labsupport import storage, study
 from labsupport.models import MLP
 from labsupport.probes.weights import jacobian_norm, weight_norms
 from labsupport.rules import SGD
-from labsupport.topics.mixup import calibration
-from labsupport.topics.mixup.probes import Calibration
 from labsupport.types import Arm, Recipe
-from tools import keys, layout
 
 BASE = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=2)
 
 
 @pytest.fixture
 def trained(fresh_home, monkeypatch):
-    """Counts how often anything was trained."""
+    """Counts how often anything was trained: each result is kept once."""
     calls = []
-    original = study.train.train_many
-    monkeypatch.setattr(study.train, "train_many", lambda *args: calls.append(1) or original(*args))
-    return calls
-
-
-def test_every_file_that_the_training_loop_computes_with_is_a_source_of_its_results():
-    named = {path for pattern in study.SOURCES for path in layout.PACKAGE.glob(pattern)}
-    found, waiting = set(), [layout.PACKAGE / "train.py", layout.PACKAGE / "profiles.py", *named]
-    while waiting:
-        if (path := waiting.pop()) not in found:
-            found.add(path)
-            waiting += keys.imported(path, layout.PACKAGE)
-    no_number_hangs_on = {layout.PACKAGE / name for name in ("storage.py", "workers.py")}
-    assert len(found) > 20 and found - named == no_number_hangs_on
-
-
-def test_a_result_knows_of_the_reference_that_its_probe_calls(trained, monkeypatch):
-    def measure():
-        return study.study([Arm("one", BASE)], seeds=[0], probes=[Calibration()])
-
-    assert measure().table.equals(measure().table) and len(trained) == 1
-    source = inspect.getsource
-    monkeypatch.setattr(
-        inspect, "getsource", lambda item: source(item) + "# changed" * (item is calibration)
+    kept = types.SimpleNamespace(
+        read=storage.read, write=lambda *args: calls.append(1) or storage.write(*args)
     )
-    measure()
-    assert len(trained) == 2
+    monkeypatch.setattr(study, "storage", kept)  # not storage.write: the data sets are kept by it
+    return calls
 
 
 def files(home):
@@ -84,10 +59,12 @@ def test_other_seeds_probes_sources_data_or_torch_are_another_study(trained, mon
     study.study([Arm("a", BASE)], seeds=range(2))
     study.study([Arm("a", BASE)], seeds=range(3))
     study.study([Arm("a", BASE)], seeds=range(2), probes=[weight_norms])
-    monkeypatch.setattr(study.torch, "__version__", "0.0")
-    study.study([Arm("a", BASE)], seeds=range(2))
-    monkeypatch.setattr(study.storage, "source_digest", lambda *files: "other")
-    study.study([Arm("a", BASE)], seeds=range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(study.dependencies, "_version", lambda library: "0.0")
+        study.study([Arm("a", BASE)], seeds=range(2))
+    with monkeypatch.context() as patch:
+        patch.setattr(study.train, "EVAL_ROWS", 100)
+        study.study([Arm("a", BASE)], seeds=range(2))
     monkeypatch.setattr(
         study.train,
         "load",

@@ -10,7 +10,6 @@ render.py   pages and executed chapters put together and turned into HTML
 book.py     the command: all of the above, and only what has changed
 
 A notebook cache that looks at the notebook alone would ship stale figures after a change in
-labsupport. Here
-the key of a chapter holds the package as well, and its prose is left out: it can be rewritten
-without a rerun.
+labsupport. Here a kept chapter remembers which definitions of the package it reached, and its prose
+is left out: it can be rewritten without a rerun.
 """

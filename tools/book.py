@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def say(line: str) -> None:
 def run_chapters(chapters: list[Path], wanted: dict[Path, str]) -> dict[Path, Record]:
     """Records of all chapters; those whose key has changed are executed, two at a time."""
     folders = {chapter: layout.EXECUTED / chapter.stem for chapter in chapters}
-    records = {chapter: kept(folders[chapter], wanted[chapter]) for chapter in chapters}
+    records = {chapter: kept(chapter, folders[chapter], wanted[chapter]) for chapter in chapters}
     stale = [chapter for chapter, record in records.items() if record is None]
     if not stale:
         return records
@@ -54,11 +55,11 @@ def build() -> dict[Path, Record]:
     executed.
     """
     chapters = layout.chapters()
-    wanted = {chapter: keys.chapter_key(chapter, layout.PACKAGE) for chapter in chapters}
+    wanted = {chapter: keys.chapter_key(chapter) for chapter in chapters}
     records = run_chapters(chapters, wanted)
     from tools import render
 
-    digest = render.inputs_digest(list(wanted.values()))
+    digest = render.inputs_digest([asdict(record) for record in records.values()])
     if not render.is_current(digest):
         say("Rendering ...")
         render.gather_claims()

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tools import keys
+from tools.layout import PACKAGE, topic
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -22,9 +25,16 @@ CELL_SECONDS = 600
 """What a cell may take in the quick profile; one that takes longer hangs."""
 START_SECONDS = 300
 """What a kernel may take to answer for the first time: on a busy machine a minute is not enough."""
-PEAK = """import resource, sys
+REPORT = """import json, resource, sys
 unit = 2**20 if sys.platform == "darwin" else 2**10
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit)"""
+report = {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit}
+if "labsupport" in sys.modules:
+    from labsupport import dependencies
+    shell = get_ipython()
+    cells = [compile(shell.transform_cell(cell), "cell", "exec") for cell in In[:-1]]
+    report |= dependencies.places(*((cell, globals()) for cell in cells))
+print(json.dumps(report))"""
+"""Asked of the kernel at the end: the memory it took, and what the cells reached of the package."""
 
 
 class ChapterFailed(Exception):
@@ -33,36 +43,55 @@ class ChapterFailed(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """One executed chapter: its key, how long it took, and the most memory its kernel held."""
+    """One executed chapter.
+
+    Args:
+        key: what it was executed under, ``keys.chapter_key``.
+        seconds: how long it took.
+        peak_mb: the most memory that its kernel held.
+        package: a digest of all files of the package at that time.
+        reached: what it reached of the package, as it was then, ``keys.reached``.
+    """
 
     key: str
     seconds: float
     peak_mb: int
+    package: str
+    reached: dict[str, str]
 
 
-def kept(folder: Path, key: str) -> Record | None:
-    """The record of the chapter kept in ``folder``, if it is whole and has this key."""
+def kept(chapter: Path, folder: Path, key: str, package: Path = PACKAGE) -> Record | None:
+    """The record of the chapter kept in ``folder``, if it is whole and still current."""
     try:
-        record = Record(**json.loads((folder / "record.json").read_text()))
+        record = Record(**json.loads((folder / "record.json").read_text("utf8")))
     except (OSError, ValueError, TypeError):
         return None
-    return record if record.key == key else None
+    if record.key != key:
+        return None
+    if record.package == keys.files_digest(keys.package_files(package), package):
+        return record
+    definitions = [name.split(":") for name in record.reached if ":" in name]
+    now = keys.reached(keys.snapshot(package), topic(chapter), definitions)
+    return record if record.reached == now else None
 
 
 def execute(chapter: Path, folder: Path, key: str, threads: int) -> Record:
-    """Run ``chapter`` and put notebook, claims and record into ``folder``, all of them or
-    nothing.
-    """
+    """Run ``chapter`` and put notebook, claims and record into ``folder``, all of them or none."""
     work = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(work, ignore_errors=True)
     (work / "claims").mkdir(parents=True)
     import nbformat
 
     notebook = nbformat.read(chapter, as_version=4)
+    # as the sources are now: what is changed while the chapter runs is not what ran
+    package = keys.files_digest(keys.package_files(PACKAGE), PACKAGE)
+    sources = keys.snapshot(PACKAGE)
     start = time.perf_counter()
     try:
-        peak_mb = run(notebook, chapter, work / "claims", threads, seconds=patience())
-        record = Record(key, round(time.perf_counter() - start, 1), peak_mb)
+        report = run(notebook, chapter, work / "claims", threads, seconds=patience())
+        seconds = round(time.perf_counter() - start, 1)
+        found = keys.reached(sources, topic(chapter), report.get("definitions", []))
+        record = Record(key, seconds, report["peak_mb"], package, found)
         nbformat.write(notebook, work / "notebook.ipynb")
         (work / "record.json").write_text(json.dumps(asdict(record)))
         shutil.rmtree(folder, ignore_errors=True)
@@ -86,9 +115,9 @@ def run(
     threads: int,
     settings: dict[str, str] | None = None,
     seconds: int | None = CELL_SECONDS,
-) -> int:
-    """Execute all cells in place, each in at most so many seconds (None: no limit); returns the
-    kernel's peak memory in MB.
+) -> dict:
+    """Execute all cells in place, each in at most so many seconds (None: no limit); returns
+    the kernel's report.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -104,7 +133,7 @@ def run(
         **(settings or {}),
     }
     started = []
-    probe = new_code_cell(PEAK)
+    probe = new_code_cell(REPORT)
     cells = len(notebook.cells)
     notebook.cells.append(probe)
     client = NotebookClient(
@@ -125,7 +154,7 @@ def run(
     finally:
         notebook.cells.pop()
     refuse_stderr(notebook, chapter)
-    return int(probe.outputs[0].text)
+    return json.loads(probe.outputs[0].text)
 
 
 def refuse_stderr(notebook: NotebookNode, chapter: Path) -> None:

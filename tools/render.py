@@ -35,7 +35,7 @@ class RenderFailed(Exception):
     """The HTML could not be made, or not without warnings; the message is the log."""
 
 
-def inputs_digest(chapter_keys: list[str]) -> str:
+def inputs_digest(records: list[dict]) -> str:
     """A digest of all that the HTML is made from."""
     files = [
         *written_pages(),
@@ -45,7 +45,7 @@ def inputs_digest(chapter_keys: list[str]) -> str:
     ]
     files += [ROOT / "_toc.yml", ROOT / "_config.yml", ROOT / "references.bib"]
     found = keys.files_digest((path for path in files if path.is_file()), ROOT)
-    return keys.digest(chapter_keys, found, keys.environment())
+    return keys.digest(records, found, keys.environment(*keys.RENDERING))
 
 
 def is_current(digest: str) -> bool:

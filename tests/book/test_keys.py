@@ -1,32 +1,33 @@
-"""What an executed chapter depends on: a change that could show must run it again, any other must
-not.
-"""
+"""What an executed chapter depends on: a change that could show runs it again, no other does."""
 
 import json
 
 import pytest
 
-from tools import keys
+from tools import execute, keys
+
+FILES = {
+    "__init__.py": "",
+    "train.py": "STEPS = 10\n\n\ndef train():\n    return STEPS\n\n\ndef other():\n    return 1\n",
+    "explore/__init__.py": "def explore(): ...\n",
+    "explore/explore.css": "a { color: red; }\n",
+    "topics/decay/exercises.py": "EXERCISES = ()\n",
+    "topics/decay/statements.toml": "chapter = 1\n",
+    "topics/dropout/reference.py": "def mask(): ...\n",
+    "topics/dropout/statements.toml": "chapter = 2\n",
+}
+REACHED = [
+    ("train.py", ""),
+    ("train.py", "train"),
+    ("train.py", "STEPS"),
+    ("explore/__init__.py", ""),
+]
 
 
 @pytest.fixture
 def package(tmp_path):
-    """A small package of the same shape: a core module, and two topics of which one imports the
-    other.
-    """
-    files = {
-        "__init__.py": "",
-        "train.py": "def train(): ...",
-        "words.toml": "a = 1",
-        "reference/__init__.py": "",
-        "reference/decay.py": "",
-        "reference/dropout.py": "from labsupport.reference.norms import norm",
-        "reference/norms.py": "def norm(): ...",
-        "exercises/__init__.py": "import importlib",
-        "exercises/decay.py": "from ..reference import decay",
-        "exercises/dropout.py": "",
-    }
-    for name, text in files.items():
+    """A small package of the same shape."""
+    for name, text in FILES.items():
         path = tmp_path / "labsupport" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -55,63 +56,110 @@ def write(path, code, prose="Some words."):
     return path
 
 
-def names(package, topic, code=""):
-    return {str(path.relative_to(package)) for path in keys.package_files(package, topic, code)}
+@pytest.fixture
+def is_current(package, decay, tmp_path):
+    """Whether the chapter, executed when the package was as it is made, still counts."""
+    key = keys.chapter_key(decay)
+    files = keys.files_digest(keys.package_files(package), package)
+    found = keys.reached(keys.snapshot(package), "decay", REACHED)
+    record = execute.Record(key, 1.0, 100, files, found)
+    (tmp_path / "record.json").write_text(json.dumps(execute.asdict(record)))
+    return lambda: execute.kept(decay, tmp_path, keys.chapter_key(decay), package) is not None
+
+
+def edit(package, name, old, new):
+    path = package / name
+    assert old in path.read_text() or not old
+    path.write_text(path.read_text().replace(old, new, 1) if old else new)
+
+
+def test_a_chapter_counts_as_long_as_nothing_has_changed(is_current):
+    assert is_current()
 
 
 @pytest.mark.parametrize(
-    "name", ["train.py", "words.toml", "reference/decay.py", "exercises/decay.py"]
+    ("name", "old", "new"),
+    [
+        ("train.py", "return STEPS", "return STEPS + 1"),
+        ("train.py", "STEPS = 10", "STEPS = 20"),
+        ("train.py", "STEPS = 10", "import math\nSTEPS = 10"),
+        ("explore/explore.css", "red", "blue"),
+        ("topics/decay/exercises.py", "()", "(1,)"),
+        ("topics/decay/statements.toml", "1", "3"),
+    ],
 )
-def test_a_change_in_the_core_or_in_its_own_topic_runs_a_chapter_again(package, decay, name):
-    before = keys.chapter_key(decay, package)
-    (package / name).write_text("changed = 1")
-    assert keys.chapter_key(decay, package) != before
+def test_a_change_in_what_it_reached_or_in_its_own_topic_runs_it_again(
+    package, is_current, name, old, new
+):
+    edit(package, name, old, new)
+    assert not is_current()
 
 
 @pytest.mark.parametrize(
-    "name", ["reference/dropout.py", "exercises/dropout.py", "reference/norms.py"]
+    ("name", "old", "new"),
+    [
+        ("train.py", "return 1", "return 2"),
+        ("train.py", "def train():\n", "def train():\n    # a comment\n"),
+        ("train.py", "def train():\n", 'def train():\n    """What it does."""\n'),
+        ("train.py", "STEPS = 10\n", "# some lines\n\n\nSTEPS = 10\n"),
+        ("train.py", "def other():", "NEW = 1\n\n\ndef other():"),
+        ("topics/dropout/reference.py", "...", "return 1"),
+        ("topics/dropout/statements.toml", "2", "3"),
+        ("plots.py", "", "a new file"),
+    ],
 )
-def test_a_change_in_another_topic_does_not(package, decay, name):
-    before = keys.chapter_key(decay, package)
-    (package / name).write_text("changed = 1")
-    assert keys.chapter_key(decay, package) == before
+def test_any_other_change_does_not(package, is_current, name, old, new):
+    if not old:
+        (package / name).write_text(new := "def plot(): ...\n")
+    else:
+        edit(package, name, old, new)
+    assert is_current()
 
 
-def test_a_new_file_in_the_core_runs_a_chapter_again(package, decay):
-    before = keys.chapter_key(decay, package)
-    (package / "plots.py").write_text("")
-    assert keys.chapter_key(decay, package) != before
+def test_a_definition_that_is_gone_runs_a_chapter_again(package, is_current):
+    (package / "train.py").unlink()
+    assert not is_current()
 
 
-def test_new_code_runs_a_chapter_again_and_new_prose_does_not(package, decay):
-    before = keys.chapter_key(decay, package)
+def test_a_definition_written_twice_counts_with_both(package):
+    edit(package, "train.py", "def other():\n    return 1\n", "def train():\n    return 3\n")
+    one = keys.snapshot(package)["train.py:train"]
+    edit(package, "train.py", "return 3", "return 4")
+    assert keys.snapshot(package)["train.py:train"] != one
+
+
+def test_new_code_runs_a_chapter_again_and_new_prose_does_not(decay):
+    before = keys.chapter_key(decay)
     write(decay, code="from labsupport import train", prose="Other words.")
-    assert keys.chapter_key(decay, package) == before
+    assert keys.chapter_key(decay) == before
     write(decay, code="from labsupport import train as t")
-    assert keys.chapter_key(decay, package) != before
+    assert keys.chapter_key(decay) != before
 
 
 @pytest.mark.parametrize("name", keys.SETTINGS)
-def test_a_setting_that_steers_the_run_runs_a_chapter_again(package, decay, monkeypatch, name):
-    before = keys.chapter_key(decay, package)
+def test_a_setting_that_steers_the_run_runs_a_chapter_again(decay, monkeypatch, name):
+    before = keys.chapter_key(decay)
     monkeypatch.setenv(name, "something else")
-    assert keys.chapter_key(decay, package) != before
+    keys.environment.cache_clear()
+    assert keys.chapter_key(decay) != before
+    monkeypatch.undo()
+    keys.environment.cache_clear()
 
 
-def test_a_topic_that_the_code_names_counts_with_all_that_it_imports(package):
-    found = names(package, "decay", 'study("dropout")')
-    assert {"reference/dropout.py", "exercises/dropout.py", "reference/norms.py"} <= found
+def test_the_libraries_that_count_are_those_that_the_book_requires_and_theirs():
+    names = {line.split("==")[0] for line in keys.requirements(*keys.RUNNING)}
+    assert {"torch", "pandas", "numpy", "pillow", "ipykernel", "jupyter_client"} <= names
+    assert not {"ruff", "pytest", "nbgrader", "skorch", "lightning", "jupyterlab"} & names
+    pages = {line.split("==")[0] for line in keys.requirements(*keys.RENDERING)}
+    assert {"sphinx", "jupyter-book", "torch"} <= pages and "pytest" not in pages
 
 
-def test_relative_imports_are_followed(package):
-    (package / "reference" / "decay.py").write_text("from . import norms")
-    assert "reference/norms.py" in names(package, "decay")
-    (package / "reference" / "decay.py").write_text("from .norms import norm")
-    assert "reference/norms.py" in names(package, "decay")
+def test_a_requirement_that_is_not_installed_is_left_out():
+    assert keys.requirements("no-such-distribution") == []
 
 
-def test_compiled_files_do_not_count(package, decay):
-    before = keys.chapter_key(decay, package)
+def test_compiled_files_do_not_count(package):
+    before = keys.snapshot(package)
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "train.cpython-311.pyc").write_bytes(b"")
-    assert keys.chapter_key(decay, package) == before
+    assert keys.snapshot(package) == before
