@@ -67,21 +67,21 @@ def digest(*roots: Any) -> str:
             for one; the message names it.
     """
     reach = Reach()
-    seen = [reach.describe(root) for root in roots]
-    parts = sorted(reach.follow())
-    return _hash(repr((seen, parts, sorted(reach.versions()))))
+    values = [reach.describe(root) for root in roots]
+    code = [_hash(repr(part)) for part in reach.follow()]
+    return _hash(repr((values, code, reach.versions())))
 
 
-def places(*roots: Any) -> dict[str, Any]:
-    """Which definitions of this package the roots reach, and the versions of the libraries used.
+def places(*roots: Any) -> list[tuple[str, str]]:
+    """Which definitions of this package the roots reach.
 
     Args:
         roots: as in ``digest``, and code objects with their globals, ``(code, namespace)``; values
             are looked at for the code that they bring along, not for their content.
 
     Returns:
-        ``definitions``: sorted pairs of a file, relative to the package, and a name at its top
-        level; ``versions``: sorted ``name==version`` of the libraries.
+        Sorted pairs of a file, relative to the package, and a name at its top level; the name is
+        empty for the lines of a module that define nothing, its imports for one.
     """
     reach = Reach(contents=False)
     for root in roots:
@@ -91,11 +91,14 @@ def places(*roots: Any) -> dict[str, Any]:
             reach.describe(root)
     for _ in reach.follow():
         pass
-    return {"definitions": sorted(reach.definitions), "versions": sorted(reach.versions())}
+    return sorted(reach.definitions)
 
 
 class Reach:
     """A walk over what objects reach; each function, class and module is visited once.
+
+    A value is described by its content, a piece of code by its name and by how many were met before
+    it: two functions of one name that change places are told apart, and a cycle comes to an end.
 
     Args:
         contents: whether the content of values counts (True), or only the code behind them.
@@ -105,20 +108,23 @@ class Reach:
         self.contents = contents
         self.definitions: set[tuple[str, str]] = set()
         self.libraries: set[str] = set()
-        self._waiting: list[Any] = []
-        self._met: dict[int, Any] = {}
+        self.met: list[Any] = []
+        self._order: dict[int, int] = {}
         self._inside: set[int] = set()
 
-    def follow(self) -> Iterator[tuple[str, str]]:
-        """Visit all that was met, and all that this leads to: a name and a digest for each."""
-        while self._waiting:
-            item = self._waiting.pop()
-            visit = {types.FunctionType: self._function, types.ModuleType: self._module}
-            yield _name(item), _hash(repr(visit.get(type(item), self._class)(item)))
+    def follow(self) -> Iterator[Any]:
+        """Visit the code that was met, and all that this leads to; yields what each piece does."""
+        for item in self.met:  # it grows on the way
+            if isinstance(item, types.FunctionType):
+                yield self._function(item)
+            else:
+                yield (
+                    self._module(item) if isinstance(item, types.ModuleType) else self._class(item)
+                )
 
-    def versions(self) -> set[str]:
+    def versions(self) -> list[str]:
         """The libraries met so far, with their versions."""
-        return {f"{name}=={_version(name)}" for name in self.libraries}
+        return sorted(f"{name}=={_version(name)}" for name in self.libraries)
 
     # -- values ------------------------------------------------------------------------------------
 
@@ -164,9 +170,8 @@ class Reach:
         if isinstance(value, dict):
             parts = [(self.describe(k), self.describe(v)) for k, v in value.items()]
         else:
-            parts = [self.describe(part) for part in value]
-        if isinstance(value, set | frozenset):
-            parts.sort(key=repr)
+            in_order = isinstance(value, tuple | list)
+            parts = [self.describe(part) for part in (value if in_order else _ordered(value))]
         return type(value).__name__, parts
 
     def _tensor(self, value: torch.Tensor) -> Any:
@@ -207,18 +212,17 @@ class Reach:
 
     # -- code --------------------------------------------------------------------------------------
 
-    def _meet(self, item: Any) -> str:
-        """Queue code of one's own, note the library of any other; returns its name."""
+    def _meet(self, item: Any) -> tuple[str, int | None]:
+        """Queue code of one's own, note the library of any other; its name and its place."""
         module = _module_of(item)
-        if not _is_own(module) and not (
-            isinstance(item, types.FunctionType) and _brings_code(item)
-        ):
+        wraps = isinstance(item, types.FunctionType) and _brings_code(item)
+        if not _is_own(module) and not wraps:
             self._library(module)
-            return _name(item)
-        if id(item) not in self._met:
-            self._met[id(item)] = item  # kept, so that no other object takes its id
-            self._waiting.append(item)
-        return _name(item)
+            return _name(item), None
+        if id(item) not in self._order:
+            self._order[id(item)] = len(self.met)
+            self.met.append(item)
+        return _name(item), self._order[id(item)]
 
     def _library(self, module: str) -> None:
         top = module.partition(".")[0]
@@ -314,6 +318,11 @@ class Reach:
 
 
 # -- names and modules -----------------------------------------------------------------------------
+
+
+def _ordered(values: set | frozenset) -> list[Any]:
+    """The items of a set in an order that is the same in every process."""
+    return sorted(values, key=lambda item: repr(item) if type(item) in PLAIN else _name(item))
 
 
 def _name(item: Any) -> str:

@@ -91,7 +91,7 @@ def reached(*items) -> list[types.FunctionType]:
         reach.describe(item)
     for _ in reach.follow():
         pass
-    return [item for item in reach._met.values() if isinstance(item, types.FunctionType)]
+    return [item for item in reach.met if isinstance(item, types.FunctionType)]
 
 
 def with_inner(code: types.CodeType) -> set[types.CodeType]:
@@ -273,6 +273,10 @@ VALUES = {
     "methods of an object": ([1].index, [2].index),
     "weights of a module": (torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)),
     "lambdas": (lambda x: x + 1, lambda x: x + 2),
+    "lambdas that changed places": (
+        {"a": lambda x: x + 1, "b": lambda x: x + 2},
+        {"a": lambda x: x + 2, "b": lambda x: x + 1},
+    ),
     "defaults": (lambda x=1: x, lambda x=2: x),
 }
 
@@ -326,11 +330,13 @@ def test_the_places_of_a_notebook_are_the_definitions_that_its_code_names():
     code = compile(source, "<cell>", "exec")
     exec(code, namespace)
     found = dependencies.places((code, namespace))
-    assert found["definitions"] == [("compare.py", ""), ("compare.py", "where")]
+    assert found == [("compare.py", ""), ("compare.py", "where")]
     more = compile("found = compare.interval([1.0, 2.0])", "<cell>", "exec")
     found = dependencies.places((code, namespace), (more, namespace))
-    assert {("compare.py", "interval"), ("types.py", "Interval")} <= set(found["definitions"])
-    assert any(version.startswith("pandas==") for version in found["versions"])
+    assert {("compare.py", "interval"), ("compare.py", "CONFIDENCE"), ("types.py", "Interval")} <= {
+        *found
+    }
+    assert not any(file in ("train.py", "plots.py") for file, _ in found)
 
 
 def test_records_of_recipes_are_told_apart_by_any_field():

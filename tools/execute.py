@@ -32,7 +32,7 @@ if "labsupport" in sys.modules:
     from labsupport import dependencies
     shell = get_ipython()
     cells = [compile(shell.transform_cell(cell), "cell", "exec") for cell in In[:-1]]
-    report |= dependencies.places(*((cell, globals()) for cell in cells))
+    report["definitions"] = dependencies.places(*((cell, globals()) for cell in cells))
 print(json.dumps(report))"""
 """Asked of the kernel at the end: the memory it took, and what the cells reached of the package."""
 

@@ -41,9 +41,10 @@ def decay(tmp_path):
 
 def write(path, code, prose="Some words."):
     cells = [
-        {"cell_type": "markdown", "metadata": {}, "source": prose},
+        {"cell_type": "markdown", "id": "words", "metadata": {}, "source": prose},
         {
             "cell_type": "code",
+            "id": "code",
             "metadata": {},
             "source": code,
             "outputs": [],
@@ -163,3 +164,12 @@ def test_compiled_files_do_not_count(package):
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "train.cpython-311.pyc").write_bytes(b"")
     assert keys.snapshot(package) == before
+
+
+def test_an_executed_chapter_remembers_what_its_cells_reached(tmp_path):
+    code = "from labsupport import compare\n\ncompare.interval([1.0, 2.0])"
+    chapter = write(tmp_path / "01_decay.ipynb", code)
+    record = execute.execute(chapter, tmp_path / "executed", keys.chapter_key(chapter), threads=1)
+    assert {"compare.py:", "compare.py:interval", "types.py:Interval"} <= set(record.reached)
+    assert not any(name.startswith(("train.py", "plots.py")) for name in record.reached)
+    assert execute.kept(chapter, tmp_path / "executed", record.key) == record
