@@ -25,7 +25,7 @@ def cpus() -> int:
     """
     # macOS and Windows bind no process
     bound = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return max(1, min([bound, *map(math.ceil, _quotas())]))
+    return max(1, math.ceil(min([bound, *_quotas()])))
 
 
 def _quotas(own: Path = Path("/proc/self/cgroup")) -> Iterator[float]:
