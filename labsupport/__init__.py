@@ -5,6 +5,7 @@ A file imports only from rooms above its own in this list; topics, at the end, a
 are made of, and no room above imports them.
 
     types          the nouns: Dataset, Recipe, Rule, Arm, Result, Interval, Claim
+    machine        the CPUs that may be used, processes that end with their parent
     runtime        device, profile, workers, one random generator a run, the folder for results
     dependencies   what a result depends on: one digest of all the code and values that it reaches
     workers        work shared out over the cores

@@ -1,24 +1,27 @@
 """Where and how things run: the device, the profile, the threads, one random generator a run, the
 disk.
 
-This is the one place that asks the machine or the environment anything:
+This is the one place that reads the book's settings:
 
 =====================  ==================================================================
 LABSUPPORT_DEVICE      cpu, cuda or cuda:N; default: cuda where there is one
 LABSUPPORT_PROFILE     quick (two CPU cores, the default) or full (the size of the papers)
 LABSUPPORT_HOME        folder for data, results and claims
 LABSUPPORT_CLAIMS      folder for the claims' ledger alone (see claims.py)
-LABSUPPORT_THREADS     workers that train side by side on a CPU; default: one a core
+LABSUPPORT_THREADS     workers that train side by side on a CPU; default: one a CPU allowed
 =====================  ==================================================================
 """
 
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+
+from labsupport import machine
 
 PROFILES = ("quick", "full")
 
@@ -70,8 +73,8 @@ def autocast() -> contextlib.AbstractContextManager:
 
 
 def home() -> Path:
-    """The folder for results: LABSUPPORT_HOME, else .labsupport of the checkout, else the user's
-    cache.
+    """The folder for results: LABSUPPORT_HOME, else .labsupport of the checkout, else labsupport
+    in the user's cache.
     """
     given = os.environ.get("LABSUPPORT_HOME")
     checkout = Path(__file__).resolve().parents[1]
@@ -79,23 +82,39 @@ def home() -> Path:
         return Path(given).expanduser()
     if (checkout / "_toc.yml").exists():
         return checkout / ".labsupport"
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "labsupport"
+    return _cache() / "labsupport"
+
+
+def _cache() -> Path:
+    """The user's cache: XDG_CACHE_HOME, else .cache in the user's home.
+
+    A user without a home, as in a container that is run under any number, has one among the
+    temporary files. Source: XDG Base Directory Specification: a variable that is empty counts as
+    not set, a path that is not absolute is ignored.
+    """
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(given):
+        return Path(given)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
 
 
 def workers() -> int:
-    """How many stacks of runs train side by side: one a core on a CPU, one on a GPU.
+    """How many stacks of runs train side by side: one a CPU that may be used, one on a GPU.
 
     Raises:
         ValueError: if LABSUPPORT_THREADS is not a whole number of at least 1.
     """
     given = os.environ.get("LABSUPPORT_THREADS")
-    if given and not (given.isdigit() and int(given) > 0):
+    if given and not (given.isdecimal() and int(given) > 0):
         raise ValueError(
             f"LABSUPPORT_THREADS is {given!r}; it must be a whole number of at least 1"
         )
     if device().type != "cpu":
         return 1
-    return int(given) if given else min(torch.get_num_threads(), os.cpu_count() or 1)
+    return int(given) if given else min(torch.get_num_threads(), machine.cpus())
 
 
 def generator(seed: int, stream: str) -> torch.Generator:

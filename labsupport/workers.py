@@ -1,141 +1,154 @@
-"""Work shared out over the cores: processes where they can be forked, threads elsewhere.
+"""Jobs done side by side on the CPUs: by forked processes on Linux, by threads elsewhere.
 
 A step of a small network is a few dozen short operations. Threads of one process take turns at
 Python's lock between them and lose about a quarter of their time; processes do not. They are forked
-once and kept, so a call costs a millisecond.
+for each call, so they compute with the code as it is now, functions of a notebook's cells included.
 """
 
 import contextlib
-import ctypes
+import gc
 import multiprocessing
 import os
 import pickle
 import signal
 import sys
+import traceback
+import warnings
 from collections.abc import Callable, Sequence
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Executor,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import util
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 import torch
 
-from labsupport import runtime
+from labsupport import machine, runtime
 
 POLL_SECONDS = 0.1
-_kept: dict[tuple, Executor] = {}
-"""The pool of forked processes, under the settings it was forked with; at most one."""
-_counter = multiprocessing.get_context("fork").Value("q", 0) if sys.platform == "linux" else None
 
 
 def parallel_map(
     function: Callable, jobs: Sequence[tuple], progress: Callable[[int], object]
 ) -> list:
-    """function(*job, tick) for every job, side by side on the cores; the results in the order of
+    """function(*job, tick) for every job, side by side on the CPUs; the results in the order of
     the jobs.
 
     Args:
-        function: a function of a module, so that another process can find it; its last argument,
-            ``tick``, is called with the amount of work that is done.
-        jobs: its other arguments. What cannot be sent to another process is done by threads.
+        function: its last argument, ``tick``, is called with the amount of work that is done.
+        jobs: its other arguments. Results have to be such that they can be pickled.
         progress: called with what the ticks add up to since the last call.
 
     Raises:
         RuntimeError: if a process was killed, as the system does when memory runs out.
+        Exception: what the first of the jobs to fail, in their order, has raised.
     """
     count = min(runtime.workers(), len(jobs))
     if count <= 1:
         with runtime.one_thread() if runtime.workers() == 1 else contextlib.nullcontext():
             return [function(*job, progress) for job in jobs]
-    payloads = _packed(function, jobs)
-    if payloads is None:
-        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(lambda job: function(*job, progress), jobs))
-    return [pickle.loads(result) for result in _in_processes(payloads, progress)]
+    if sys.platform == "linux":
+        return _Crew(function, jobs, count).work(progress)
+    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(lambda job: function(*job, progress), jobs))
 
 
-def _packed(function: Callable, jobs: Sequence[tuple]) -> list[bytes] | None:
-    """The jobs as bytes, or None where processes cannot be forked or a job cannot be sent to
-    one.
-    """
-    if sys.platform != "linux" or runtime.device().type != "cpu":
-        return None
-    try:
-        return [pickle.dumps((function, job)) for job in jobs]
-    except (pickle.PicklingError, AttributeError, TypeError):
-        return None
+class _Crew:
+    """Forked processes that take the jobs in order, each the next one as soon as it is free."""
 
+    def __init__(self, function: Callable, jobs: Sequence[tuple], count: int):
+        self.function, self.jobs, self.count = function, jobs, count
+        fork = multiprocessing.get_context("fork")
+        self.pipe, self.process = fork.Pipe, fork.Process
+        self.taken, self.done = fork.Value("q", 0), fork.Value("q", 0)
 
-def _in_processes(payloads: list[bytes], progress: Callable[[int], object]) -> list[bytes]:
-    """Send every payload to the pool and wait, passing on what the ticks add up to."""
-    _counter.value = 0
-    futures = [_pool().submit(_work, payload) for payload in payloads]
-    seen, waiting = 0, set(futures)
-    try:
-        while waiting:
-            waiting = wait(waiting, POLL_SECONDS, FIRST_COMPLETED).not_done
-            done = _counter.value
+    def work(self, progress: Callable[[int], object]) -> list:
+        """Have all jobs done; no process is left, whatever happens."""
+        children: list[BaseProcess] = []
+        try:
+            receivers = [self._fork(children) for _ in range(self.count)]
+            outcomes = self._collect(receivers, children, progress)
+        finally:
+            for child in children:
+                child.kill()
+            for child in children:
+                child.join()
+        for _, (error, said) in sorted(outcomes.items()):
+            if error is not None:
+                raise error from RuntimeError(f"in the process that trained:\n{said}")
+        if len(outcomes) < len(self.jobs):
+            raise RuntimeError(
+                "a training process was killed; perhaps memory ran out: train fewer runs at once, "
+                "or set LABSUPPORT_THREADS=1"
+            )
+        return [result for _, (_, result) in sorted(outcomes.items())]
+
+    def _fork(self, children: list[BaseProcess]) -> Connection:
+        """One more process; returns where its outcomes arrive."""
+        receiver, sender = self.pipe(duplex=False)
+        child = self.process(target=self._labour, args=(sender, os.getpid()))
+        # Python warns of forking beside threads: they may hold a lock that the child then waits
+        # for. Those of a notebook's kernel hold none that training takes.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            child.start()
+        children.append(child)
+        sender.close()  # the child has the only one left, so its end is seen
+        return receiver
+
+    def _collect(
+        self,
+        receivers: list[Connection],
+        children: list[BaseProcess],
+        progress: Callable[[int], object],
+    ) -> dict[int, tuple[BaseException | None, object]]:
+        """By job: its error with its traceback, or None with its result."""
+        outcomes, seen = {}, 0
+        while receivers:
+            # a killed process may leave the pipe open in one that it has started itself
+            if not (ready := wait(receivers, POLL_SECONDS)) and any(c.exitcode for c in children):
+                break
+            for receiver in ready:
+                try:
+                    job, *outcome = pickle.loads(receiver.recv_bytes())
+                    outcomes[job] = tuple(outcome)
+                except (EOFError, OSError):
+                    receivers.remove(receiver)
+            done = self.done.value
             progress(done - seen)
             seen = done
-        return [future.result() for future in futures]
-    except BrokenProcessPool:
-        _drop()
-        raise RuntimeError(
-            "a training process was killed; perhaps memory ran out: train fewer runs at once, "
-            "or set LABSUPPORT_THREADS=1"
-        ) from None
-    except BaseException:
-        _drop()
-        raise
+        return outcomes
+
+    def _labour(self, sender: Connection, parent: int) -> None:
+        """In the new process: one thread, deaf to the interrupts of the notebook, and gone when the
+        notebook is gone.
+        """
+        machine.end_with_parent(parent)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        torch.set_num_threads(1)
+        gc.freeze()  # to collect what was there before is to copy all of its pages
+        while (job := self._next()) < len(self.jobs):
+            sender.send_bytes(self._outcome(job))
+
+    def _next(self) -> int:
+        with self.taken.get_lock():
+            self.taken.value += 1
+            return self.taken.value - 1
+
+    def _outcome(self, job: int) -> bytes:
+        try:
+            # not with sender.send: torch would pass tensors as shared memory, which dies with us
+            return pickle.dumps((job, None, self.function(*self.jobs[job], self._tick)))
+        except BaseException as error:
+            self.taken.value = len(self.jobs)  # what comes after a failed job is not begun
+            return pickle.dumps((job, _portable(error), traceback.format_exc()))
+
+    def _tick(self, amount: int) -> None:
+        with self.done.get_lock():
+            self.done.value += amount
 
 
-def _pool() -> Executor:
-    """The kept pool; a new one if the settings of the book have changed since it was forked."""
-    settings = (
-        os.getpid(),
-        runtime.workers(),
-        *sorted(i for i in os.environ.items() if i[0].startswith("LABSUPPORT_")),
-    )
-    if settings not in _kept:
-        _drop()
-        # a process that multiprocessing made waits for its children before it tells any pool to end
-        util.Finalize(None, _drop, exitpriority=100)
-        _kept[settings] = ProcessPoolExecutor(
-            runtime.workers(), multiprocessing.get_context("fork"), _begin
-        )
-    return _kept[settings]
-
-
-def _drop() -> None:
-    """End the pool and whatever it is doing."""
-    for settings, pool in list(_kept.items()):
-        del _kept[settings]
-        if settings[0] == os.getpid():
-            for process in (pool._processes or {}).values():
-                process.kill()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _begin() -> None:
-    """In a new process: one thread, deaf to the interrupts of the notebook, and gone when the
-    notebook is gone.
-    """
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _work(payload: bytes) -> bytes:
-    function, job = pickle.loads(payload)
-    return pickle.dumps(function(*job, _tick))
-
-
-def _tick(amount: int) -> None:
-    with _counter.get_lock():
-        _counter.value += amount
+def _portable(error: BaseException) -> BaseException:
+    """The error itself if it can be sent to another process, else its type and message as one."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

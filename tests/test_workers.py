@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,6 +15,10 @@ import torch
 from labsupport import workers
 
 forks = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+
+PARENT = os.getpid()
+FACTOR = 1
 
 
 @pytest.fixture(autouse=True)
@@ -56,21 +61,68 @@ def test_other_processes_do_the_work_with_one_thread_each():
 
 
 @forks
-def test_the_processes_are_kept_and_changed_settings_fork_new_ones(monkeypatch):
-    share(square)
-    (pool,) = workers._kept.values()
-    first = set(pool._processes)
-    share(square)
-    assert list(workers._kept.values()) == [pool] and set(pool._processes) == first
-    monkeypatch.setenv("LABSUPPORT_PROFILE", "full")
-    assert not first & {pid for _, pid in share(square)}
-    assert len(workers._kept) == 1
+def test_the_code_is_as_it_is_at_the_call_wherever_it_is_defined(monkeypatch):
+    names = {}
+    for number in (1, 2):  # as a cell of a notebook that is executed again
+        exec(f"factor = {number}\ndef cell(x, tick): return x * factor", names)
+        assert share(names["cell"]) == [i * number for i in range(6)]
+    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 3)
+    assert share(lambda x, tick: (x * FACTOR, os.getpid() != PARENT)) == [
+        (i * 3, True) for i in range(6)
+    ]
+
+
+@forks
+def test_no_process_is_left_after_a_call():
+    pids = {pid for _, pid in share(square)}
+    assert 1 <= len(pids) <= 2 and not any(map(running, pids))
 
 
 def test_an_error_reaches_the_caller_and_the_next_call_works():
-    with pytest.raises(ValueError, match="bad 0"):
+    with pytest.raises(ValueError, match="^bad 0$") as caught:
         share(fail)
+    if sys.platform == "linux":
+        assert "in fail" in str(caught.value.__cause__)
     assert share(square)[5][0] == 25
+
+
+@forks
+def test_the_first_job_to_fail_is_the_one_that_is_said_and_later_ones_are_not_begun(tmp_path):
+    def slow_then_fail(x, tick):
+        (tmp_path / str(x)).touch()
+        time.sleep(0.5 if x == 0 else 0)
+        raise ValueError(f"bad {x}")
+
+    with pytest.raises(ValueError, match="bad 0"):
+        share(slow_then_fail)
+    assert {path.name for path in tmp_path.iterdir()} <= {"0", "1"}
+
+
+@forks
+def test_an_error_or_a_result_that_cannot_be_sent_is_said_by_its_name():
+    def odd(x, tick):
+        class Odd(Exception):
+            pass
+
+        raise Odd(f"bad {x}")
+
+    with pytest.raises(RuntimeError, match="Odd: bad 0"):
+        share(odd)
+    with pytest.raises((AttributeError, TypeError, pickle.PicklingError), match="pickle"):
+        share(lambda x, tick: lambda: x)
+
+
+@forks
+def test_an_interrupt_ends_the_processes():
+    pids = []
+
+    def interrupted(amount):
+        pids.extend(child.pid for child in multiprocessing.active_children())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        share(lambda x, tick: time.sleep(60), progress=interrupted)
+    assert len(set(pids)) == 2 and not any(map(running, pids))
 
 
 @forks
@@ -78,10 +130,6 @@ def test_a_killed_process_is_reported_and_the_next_call_works():
     with pytest.raises(RuntimeError, match="was killed; perhaps memory ran out"):
         share(vanish)
     assert share(square)[5][0] == 25
-
-
-def test_what_cannot_be_sent_to_a_process_is_done_here():
-    assert share(lambda x, tick: os.getpid()) == [os.getpid()] * 6
 
 
 def test_with_one_worker_everything_is_done_here(monkeypatch):

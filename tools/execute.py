@@ -123,10 +123,9 @@ def run(
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbformat.v4 import new_code_cell
 
-    from tools.kernels import own_sockets
+    from tools.kernels import AsyncOwnKernel
 
     environment = {
-        **os.environ,
         "LABSUPPORT_CLAIMS": str(claims),
         "OMP_NUM_THREADS": str(threads),
         "TQDM_DISABLE": "1",  # a progress bar means nothing on a page
@@ -140,8 +139,7 @@ def run(
         notebook,
         timeout=seconds,
         startup_timeout=START_SECONDS,
-        kernel_name="python3",
-        config=own_sockets(),
+        kernel_manager_class=AsyncOwnKernel,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(chapter.parent)}},
         on_cell_start=lambda cell, cell_index: started.append(cell_index + 1),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import yaml
 
+from labsupport import machine
 from tools import keys
 from tools.execute import graft
+from tools.kernels import environment
 from tools.layout import (
     ASSETS,
     BUILD,
@@ -104,7 +108,12 @@ def render(digest: str) -> None:
     program = Path(sys.executable).with_name("jupyter-book")
     command = [program, "build", SOURCE, "--path-output", work, "--quiet"]
     done = subprocess.run(
-        [*command, "--all", "-W", "--keep-going"], cwd=BUILD, capture_output=True, text=True
+        [*command, "--all", "-W", "--keep-going"],
+        cwd=BUILD,
+        env=environment(),
+        preexec_fn=partial(machine.end_with_parent, os.getpid()),
+        capture_output=True,
+        text=True,
     )
     made = work / "_build" / "html"
     if done.returncode or not (made / "index.html").exists():
