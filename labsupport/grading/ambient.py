@@ -53,8 +53,7 @@ def standard_settings() -> Iterator[None]:
         sys.setrecursionlimit(_depth() + _FREE_FRAMES)
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.inference_mode(False))  # its end puts the old mode back
         stack.enter_context(_device_cpu())
         before = [read() for read, _, _ in _SETTINGS]
         stack.callback(_write, before)

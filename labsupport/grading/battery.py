@@ -176,7 +176,7 @@ class _Hunt:
 
     @property
     def is_over(self) -> bool:
-        """Whether enough was computed, so that a busy machine finds the same, or too much passed."""
+        """Whether it has computed enough; by the wall clock a busy machine would find less."""
         computed, passed = (
             now - then
             for now, then in zip((time.thread_time(), time.perf_counter()), self.began, strict=True)

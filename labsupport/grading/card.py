@@ -7,7 +7,6 @@ The status stands in words on every one of them. The HTML brings its own colours
 
 from html import escape
 from textwrap import wrap
-from urllib.parse import quote
 
 _PRINTED_LINES = 20
 _WIDTH = 96
@@ -115,8 +114,8 @@ def _read_again(outcome) -> str:
 def _link_html(outcome) -> str:
     """The same with a link to the heading, as JupyterLab names it; the book's script renames it."""
     page, _, heading = outcome.section.rpartition("#")
-    target = f"{quote(page)}.ipynb" if page else ""
-    link = f'<a href="{target}#{quote(heading.replace(" ", "-"))}">{escape(heading)}</a>'
+    target = f"{page}.ipynb#" if page else "#"
+    link = f'<a href="{escape(target + heading.replace(" ", "-"))}">{escape(heading)}</a>'
     return f"See the section {link}{f' of {escape(page)}' if page else ''}."
 
 
