@@ -28,6 +28,16 @@ document.addEventListener("readystatechange", () => {
 });
 document.addEventListener("DOMContentLoaded", nameToggles);
 
+// A check's card links to a heading by the name it has in JupyterLab; here its name is a slug.
+function linkSections() {
+  for (const link of document.querySelectorAll(".lab-check a")) {
+    const [page, heading] = link.getAttribute("href").split("#");
+    const slug = heading.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^[-0-9]+|-+$/g, "");
+    link.setAttribute("href", page.replace(/\.ipynb$/, ".html") + "#" + slug);
+  }
+}
+document.addEventListener("DOMContentLoaded", linkSections);
+
 // A formula in a line that is wider than its column scrolls by itself.
 function boxWideFormulas() {
   for (const formula of document.querySelectorAll("span.math mjx-container")) {

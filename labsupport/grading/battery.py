@@ -3,8 +3,8 @@ failure.
 """
 
 import contextlib
+import os
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -12,22 +12,31 @@ from random import Random
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, Verbosity, find, settings
+from hypothesis.configuration import set_hypothesis_home_dir, storage_directory
 from hypothesis.errors import HypothesisException
 
+from labsupport.grading.clock import Clock
 from labsupport.grading.compare import Difference, difference
 from labsupport.grading.exercise import Exercise
 from labsupport.grading.sandbox import Ran, run
-from labsupport.grading.values import PLAIN_TENSORS, fresh
+from labsupport.grading.values import PLAIN_TENSORS, fresh, show
 
 BATTERY_SIZE = 40
 _SEARCHED = 60  # further inputs that a right answer is tried on
 _PATIENCE = 0.6  # seconds of looking for something smaller, once a failure is known
 _AT_MOST = 4.0  # seconds of looking for a failure
+_CROWDED = 6.0  # so much longer than its computing may anything take on a machine that is busy
 
 _MUTABLE = (*PLAIN_TENSORS, list, dict, tuple)
 
+# What says nothing of the answer: the machine or the user stopped the call.
+NOT_THE_ANSWER = ("starved", "memory", "interrupt")
+
 # These end a check at once: each time shrinking met them again it would cost the whole time limit.
-FATAL = ("timeout", "flood", "exit", "interrupt")
+FATAL = ("timeout", "flood", "exit", "raised interrupt", *NOT_THE_ANSWER)
+
+RAISES = type("Raises", (), {"__repr__": lambda self: "RAISES"})()
+"""What a misconception answers where it raises an exception."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +62,6 @@ class Finding:
         return "changed" if self.changed else None
 
 
-class Clock:
-    """The seconds a student's function may run in one check, all calls together."""
-
-    def __init__(self, seconds: float) -> None:
-        self.limit, self.left, self.calls = seconds, seconds, 0
-
-    def spend(self, seconds: float) -> None:
-        self.left -= seconds
-        self.calls += 1
-
-
 @cache
 def battery(exercise: Exercise) -> tuple[dict[str, Any], ...]:
     """The exercise's fixed inputs: the same for every student and every run."""
@@ -74,20 +72,26 @@ def battery(exercise: Exercise) -> tuple[dict[str, Any], ...]:
 
 @cache
 def behaviours(exercise: Exercise) -> dict[str, tuple[Any, ...]]:
-    """What each misconception answers on the battery, by name."""
+    """What each misconception answers on the battery, by name; :data:`RAISES` where it raises."""
     return {
-        m.name: tuple(m.answer(**fresh(inputs)) for inputs in battery(exercise))
+        m.name: tuple(_answer(m.answer, inputs) for inputs in battery(exercise))
         for m in exercise.misconceptions
     }
+
+
+def _answer(function: Callable, inputs: dict[str, Any]) -> Any:
+    try:
+        return function(**fresh(inputs))
+    except Exception:
+        return RAISES
 
 
 def probe(exercise: Exercise, function: Callable, inputs: dict[str, Any], clock: Clock) -> Finding:
     """Call the student's function once, on a copy of ``inputs``, and compare."""
     given = fresh(inputs)
-    ran = run(function, given, max(clock.left, 0.01))
-    clock.spend(ran.seconds)
+    ran = run(function, given, clock)
     expected = exercise.reference(**fresh(inputs))
-    differs = None if ran.problem else difference(expected, ran.value, names=exercise.returns)
+    differs = None if ran.problem else _difference(exercise, expected, ran.value)
     changed = tuple(
         name
         for name, value in inputs.items()
@@ -96,34 +100,61 @@ def probe(exercise: Exercise, function: Callable, inputs: dict[str, Any], clock:
     return Finding(inputs, given, expected, ran, differs, changed)
 
 
+def _difference(exercise: Exercise, expected: Any, got: Any) -> Difference | None:
+    return difference(expected, got, names=exercise.returns, keeps_dtype=exercise.keeps_dtype)
+
+
 def match_misconception(exercise: Exercise, findings: list[Finding]) -> str | None:
-    """The misconception that gives the student's answers on the whole battery, if there is one."""
-    if any(f.ran.problem for f in findings) or not any(f.difference for f in findings):
-        return None
+    """The misconception that gives the student's answers on the battery, if there is one.
+
+    Inputs on which only the student's function raises are left out, if they are less than half: it
+    may have a second fault. Where the misconception raises, the student's function has to.
+    """
     for name, answers in behaviours(exercise).items():
-        if not any(
-            difference(answer, f.ran.value) for answer, f in zip(answers, findings, strict=True)
+        pairs = list(zip(answers, findings, strict=True))
+        told = [(a, f) for a, f in pairs if a is RAISES or not f.ran.problem]
+        if (
+            2 * len(told) > len(pairs)
+            and any(f.kind for _, f in told)
+            and all(_is_like(exercise, answer, finding) for answer, finding in told)
         ):
             return name
     return None
 
 
+def _is_like(exercise: Exercise, answer: Any, finding: Finding) -> bool:
+    if answer is RAISES:
+        return finding.ran.problem is not None
+    return _difference(exercise, answer, finding.ran.value) is None
+
+
+def explained(exercise: Exercise, misconception: str, finding: Finding) -> bool:
+    """Whether a failure is one that the misconception leads to, and not a second fault."""
+    if not finding.ran.problem:
+        return True
+    known = next(m for m in exercise.misconceptions if m.name == misconception)
+    return _answer(known.answer, finding.inputs) is RAISES
+
+
 def smallest_failure(
-    exercise: Exercise, function: Callable, clock: Clock, known: list[Finding]
+    exercise: Exercise,
+    function: Callable,
+    clock: Clock,
+    known: list[Finding],
+    counts: Callable[[Finding], bool] = lambda finding: True,
 ) -> Finding | None:
     """The simplest input that goes wrong, or None if neither the battery nor the search met one.
 
     Args:
         known: failures from the battery. With none, a fixed number of further inputs is tried.
+        counts: whether a failure is one of those looked for.
     """
-    hunt = _Hunt(exercise, function, clock, list(known))
+    hunt = _Hunt(exercise, function, clock, list(known), counts)
     best = _search(exercise, hunt.fails, _SEARCHED, seed=0)
-    if hunt.fatal:
+    if not hunt.failures:
         return hunt.fatal
     found = [f for f in hunt.failures if f.inputs is best]
-    smallest = min(
-        hunt.failures, key=_size, default=None
-    )  # of the battery, where the search ran out of time
+    smallest = min(hunt.failures, key=_size)  # of the battery, where the search ran out of time
     return found[0] if found and _size(found[0])[0] <= _size(smallest)[0] else smallest
 
 
@@ -131,22 +162,39 @@ class _Hunt:
     """The question Hypothesis asks of each input, with an end to its patience."""
 
     def __init__(
-        self, exercise: Exercise, function: Callable, clock: Clock, failures: list[Finding]
+        self,
+        exercise: Exercise,
+        function: Callable,
+        clock: Clock,
+        failures: list[Finding],
+        counts: Callable[[Finding], bool],
     ) -> None:
-        self.exercise, self.function, self.clock = exercise, function, clock
+        self.exercise, self.function, self.clock, self.counts = exercise, function, clock, counts
         self.failures, self.fatal = failures, None
-        self.end = time.perf_counter() + (_PATIENCE if failures else min(_AT_MOST, clock.left / 2))
+        self.patience = _PATIENCE if failures else _AT_MOST
+        self.began = time.thread_time(), time.perf_counter()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has computed enough; by the wall clock a busy machine would find less."""
+        computed, passed = (
+            now - then
+            for now, then in zip((time.thread_time(), time.perf_counter()), self.began, strict=True)
+        )
+        return bool(self.fatal) or max(computed, passed / _CROWDED) > self.patience
 
     def fails(self, inputs: dict[str, Any]) -> bool:
-        if self.fatal or time.perf_counter() > self.end:
+        if self.is_over:
             return False
         finding = probe(self.exercise, self.function, inputs, self.clock)
-        if finding.kind is None:
-            return False
-        if not self.failures:
-            self.end = time.perf_counter() + _PATIENCE
         if finding.kind in FATAL:
             self.fatal = finding
+            return False
+        if finding.kind is None or not self.counts(finding):
+            return False
+        if not self.failures:
+            self.patience = _PATIENCE
+            self.began = time.thread_time(), time.perf_counter()
         self.failures.append(finding)
         return True
 
@@ -164,7 +212,7 @@ def _search(
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, Phase.shrink],
     )
-    with _self_contained():
+    with _writing_nothing():
         try:
             return find(exercise.inputs, condition, settings=rules, random=Random(seed))
         except (HypothesisException, ExceptionGroup):
@@ -172,29 +220,21 @@ def _search(
 
 
 @contextlib.contextmanager
-def _self_contained() -> Iterator[None]:
-    """Keep Hypothesis from reading the caller's sources and from writing a folder beside the
-    notebook.
+def _writing_nothing() -> Iterator[None]:
+    """Keep Hypothesis from writing a folder beside the notebook.
 
-    It collects constants from the modules of the working directory and stores them there, so what a
-    student is shown would depend on the folder they work in. Versions without this have nothing to
-    switch off.
+    It keeps there what it reads from the modules of the working directory: numbers of 100 and more,
+    texts. Strategies that choose from a list, or draw small integers, never draw one of them. Below
+    the null device no folder can be made, and Hypothesis does without.
     """
-    from hypothesis.internal.conjecture import providers
-
-    name = "_get_local_constants"
-    kept, nothing = getattr(providers, name, None), getattr(providers, "_local_constants", None)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if kept:
-            setattr(providers, name, lambda: nothing)
-        try:
-            yield
-        finally:
-            if kept:
-                setattr(providers, name, kept)
+    home = storage_directory(intent_to_write=False).home_directory
+    set_hypothesis_home_dir(os.path.join(os.devnull, "hypothesis"))
+    try:
+        yield
+    finally:
+        set_hypothesis_home_dir(home)
 
 
 def _size(finding: Finding) -> tuple[int, int]:
     elements = sum(value.numel() for value in finding.inputs.values() if hasattr(value, "numel"))
-    return elements, len(repr(finding.inputs))
+    return elements, len(show(finding.inputs))

@@ -39,6 +39,7 @@ DARK_WAITING { --mark: #b4bdc8; --on-mark: #1b1f25; }
   border-radius: .25rem; }
 .lab-check .lab-hint p:first-child { margin: 0; }
 .lab-check .lab-soft { color: var(--soft); }
+.lab-check a { color: inherit !important; text-decoration: underline; }
 .lab-check dl { margin: .35rem 0 0; display: grid; grid-template-columns: auto minmax(0, 1fr);
   gap: .25rem .8rem; align-items: baseline; }
 .lab-check dt { margin: 0; color: var(--soft); font-weight: 400; }
@@ -54,7 +55,7 @@ DARK_WAITING { --mark: #b4bdc8; --on-mark: #1b1f25; }
 
 def as_html(outcome) -> str:
     """The card."""
-    state = {"correct": "is-correct", "not attempted": "is-waiting"}.get(outcome.status, "is-wrong")
+    state = {"correct": "is-correct", "incorrect": "is-wrong"}.get(outcome.status, "is-waiting")
     parts = [
         _head(outcome),
         f"<p>{escape(outcome.message)}</p>",
@@ -104,7 +105,18 @@ def _head(outcome) -> str:
 
 
 def _read_again(outcome) -> str:
-    return f'See the section "{outcome.section}".' if outcome.section else ""
+    if not outcome.section:
+        return ""
+    page, _, heading = outcome.section.rpartition("#")
+    return f'See the section "{heading}"{f" of {page}" if page else ""}.'
+
+
+def _link_html(outcome) -> str:
+    """The same with a link to the heading, as JupyterLab names it; the book's script renames it."""
+    page, _, heading = outcome.section.rpartition("#")
+    target = f"{page}.ipynb#" if page else "#"
+    link = f'<a href="{escape(target + heading.replace(" ", "-"))}">{escape(heading)}</a>'
+    return f"See the section {link}{f' of {escape(page)}' if page else ''}."
 
 
 def _example_rows(outcome) -> list[tuple[str, str]]:
@@ -131,7 +143,7 @@ def _lines_html(outcome) -> str:
 
 
 def _hint_html(outcome) -> str:
-    again = f'<p class="lab-soft">{escape(_read_again(outcome))}</p>' if outcome.section else ""
+    again = f'<p class="lab-soft">{_link_html(outcome)}</p>' if outcome.section else ""
     if not outcome.hint:
         return again
     return (

@@ -2,9 +2,10 @@
 
 1. Is it a function, and does it take the reference's arguments by name and in order?
 2. A fixed battery of inputs: does it run, end, return the right kind of thing? Does it behave like
-a known
-   misconception?
+   a known misconception?
 3. A search for the smallest input that goes wrong; that input is what the student sees.
+
+An answer is not judged where the machine, the user or the check itself is why there is no result.
 """
 
 import inspect
@@ -12,41 +13,48 @@ from collections.abc import Callable
 from typing import Any
 
 from labsupport.grading import battery
-from labsupport.grading.battery import Clock, Finding
+from labsupport.grading.ambient import kept_randomness, standard_settings
+from labsupport.grading.battery import Finding
+from labsupport.grading.clock import Clock
 from labsupport.grading.compare import difference
 from labsupport.grading.exercise import (
     CORRECT,
     INCORRECT,
     NOT_ATTEMPTED,
+    NOT_JUDGED,
     Counterexample,
     Exercise,
     Outcome,
 )
-from labsupport.grading.sandbox import OUTPUT_LIMIT, kept_randomness
+from labsupport.grading.sandbox import OUTPUT_LIMIT
 from labsupport.grading.values import kind_of, listed, show_apart, show_call
 
 TIME_LIMIT = 10.0
+WALL_LIMIT = 60.0
 
 
-def judge(exercise: Exercise, function: Any, seconds: float = TIME_LIMIT) -> Outcome:
+def judge(
+    exercise: Exercise, function: Any, seconds: float = TIME_LIMIT, passing: float = WALL_LIMIT
+) -> Outcome:
     """Check an answer; returns an Outcome whatever the answer is or does.
 
     Args:
         exercise: what was asked.
         function: the student's answer, of any type.
-        seconds: how long the student's code may run, all calls together.
+        seconds: how long the student's code may compute, all calls together.
+        passing: how long it may take by the clock on the wall.
     """
     try:
-        with kept_randomness():
-            return _judge(exercise, function, Clock(seconds))
+        with kept_randomness(), standard_settings():
+            return _judge(exercise, function, Clock(seconds, passing))
     except KeyboardInterrupt:
-        return _incorrect(exercise, "interrupt", _WORDS["interrupt"])
+        return _not_judged(exercise, "interrupt", _WORDS["interrupt"])
     except Exception as error:
-        return _incorrect(
+        return _not_judged(
             exercise,
             "internal",
-            "The check itself failed, which is not your fault: "
-            f"{type(error).__name__}. Please report it with your code.",
+            f"The check itself failed ({type(error).__name__}), which is not your fault. Run this "
+            "cell again; if that does not help, please report it with your code.",
         )
 
 
@@ -61,7 +69,7 @@ def _judge(exercise: Exercise, function: Any, clock: Clock) -> Outcome:
     if failures and failures[-1].kind in battery.FATAL:
         return _explain(exercise, failures[-1], clock)
     name = battery.match_misconception(exercise, findings) if failures else None
-    worst = battery.smallest_failure(exercise, function, clock, failures)
+    worst = _smallest_failure(exercise, function, clock, failures, name)
     if worst and worst.kind in battery.FATAL:
         return _explain(exercise, worst, clock)
     for finding in filter(None, (worst, findings[0])):
@@ -79,6 +87,24 @@ def _judge(exercise: Exercise, function: Any, clock: Clock) -> Outcome:
         "Public checks passed.",
         printed=findings[0].ran.printed,
     )
+
+
+def _smallest_failure(
+    exercise: Exercise,
+    function: Callable,
+    clock: Clock,
+    failures: list[Finding],
+    misconception: str | None,
+) -> Finding | None:
+    """The smallest failure; with a known mistake, the smallest that this mistake leads to."""
+    if misconception is None:
+        return battery.smallest_failure(exercise, function, clock, failures)
+
+    def counts(finding: Finding) -> bool:
+        return battery.explained(exercise, misconception, finding)
+
+    explained = [f for f in failures if counts(f)]
+    return battery.smallest_failure(exercise, function, clock, explained, counts)
 
 
 def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
@@ -162,6 +188,8 @@ def _run_battery(exercise: Exercise, function: Callable, clock: Clock) -> list[F
 def _answers_vary(exercise: Exercise, function: Callable, clock: Clock, seen: Finding) -> bool:
     """Whether the same input gives another answer, from a call made later."""
     again = battery.probe(exercise, function, seen.inputs, clock)
+    if again.kind in battery.FATAL:
+        return False  # it ran out of time, or was stopped: that says nothing of its answer
     if again.kind != seen.kind:
         return True
     comparable = seen.kind in (None, "value", "nan", "inf", "changed")
@@ -176,7 +204,12 @@ _WORDS = {
         "Your function called sys.exit (or exit, quit), which would end the whole session. Take the"
         " call out and return a value."
     ),
-    "interrupt": "The run was interrupted (KeyboardInterrupt) before it ended.",
+    "raised interrupt": "Your function was interrupted: it raises KeyboardInterrupt itself.",
+    "interrupt": "The check was interrupted before it ended. Run this cell again.",
+    "memory": (
+        "The machine has no memory left. Close other programs, or restart the kernel, and run this"
+        " cell again."
+    ),
     "async": "Your function is asynchronous: it gives back a coroutine. Write def, not async def.",
     "generator": "Your function is a generator: it uses yield. Give the result back with return.",
     "recursion": "Your function calls itself without end (RecursionError).",
@@ -198,6 +231,8 @@ def _words(finding: Finding, clock: Clock) -> str:
     kind, problem = finding.kind, finding.ran.problem
     if kind == "timeout":
         return _timeout_words(clock)
+    if kind == "starved":
+        return _starved_words(clock)
     if kind == "error":
         return f"Your function stopped with {problem.words}"
     if kind == "changed":
@@ -214,14 +249,28 @@ def _words(finding: Finding, clock: Clock) -> str:
 
 
 def _timeout_words(clock: Clock) -> str:
+    if clock.computed < clock.computing:
+        return (
+            f"Your function had not ended after {clock.passed:.0f} s, of which it computed "
+            f"{clock.used:.2g} s, and was stopped: does it sleep, or wait for something?"
+        )
     if clock.calls <= 2:
         return (
-            f"Your function had not ended after {clock.limit:g} s and was stopped: is there an"
-            " endless loop?"
+            f"Your function had not ended after computing for {clock.computing:g} s and was "
+            "stopped: is there an endless loop?"
         )
     return (
-        f"Your function was stopped after {clock.limit:g} s: {clock.calls} calls took "
-        f"{clock.limit / clock.calls:.2g} s each on average, or the last one is an endless loop."
+        f"Your function was stopped after computing for {clock.computing:g} s: {clock.calls} calls "
+        f"took {clock.computing / clock.calls:.2g} s each on average, or the last one is an endless"
+        " loop."
+    )
+
+
+def _starved_words(clock: Clock) -> str:
+    return (
+        f"The machine was too busy: in {clock.passed:.0f} s your function was given "
+        f"{clock.used:.2g} s of computing, and was stopped before it had ended. Run this cell "
+        "again, when less else is running."
     )
 
 
@@ -234,6 +283,8 @@ def _explain(
 ) -> Outcome:
     kind = kind or finding.kind
     message = _words(finding, clock) if kind == finding.kind else _WORDS[kind]
+    if kind in battery.NOT_THE_ANSWER:
+        return _not_judged(exercise, kind, message, printed=finding.ran.printed)
     problem = finding.ran.problem
     known = next((m for m in exercise.misconceptions if m.name == misconception), None)
     return _incorrect(
@@ -265,6 +316,19 @@ def _counterexample(exercise: Exercise, finding: Finding) -> Counterexample:
 def _incorrect(exercise: Exercise, reason: str, message: str, **more: Any) -> Outcome:
     return Outcome(
         exercise.id, exercise.title, INCORRECT, 0.0, exercise.points, reason, message, **more
+    )
+
+
+def _not_judged(exercise: Exercise, reason: str, message: str, printed: str = "") -> Outcome:
+    return Outcome(
+        exercise.id,
+        exercise.title,
+        NOT_JUDGED,
+        0.0,
+        exercise.points,
+        reason,
+        f"Your answer was not judged. {message}",
+        printed=printed,
     )
 
 

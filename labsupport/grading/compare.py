@@ -20,6 +20,8 @@ _SLACK = {
     torch.float16: (1e-2, 1e-3),
     torch.bfloat16: (5e-2, 1e-2),
 }
+# For float64 where no dtype is asked for: one step on the way may have been taken in float32.
+_LENIENT = {**_SLACK, torch.float64: (1e-6, 2e-7)}
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ def difference(
     *,
     what: str = "your answer",
     names: tuple[str, ...] = (),
+    keeps_dtype: bool = False,
     exact: bool = False,
 ) -> Difference | None:
     """The first difference between the expected value and the one that came back, None if there is
@@ -46,18 +49,41 @@ def difference(
         got: anything at all.
         what: how the value is called in the words.
         names: how the items of a tuple are called.
-        exact: leave no room for rounding (NaN equals NaN all the same).
+        keeps_dtype: refuse numbers in another dtype, and a number where a tensor is right.
+        exact: the same, and leave no room for rounding (NaN equals NaN all the same).
     """
+    rules = _Rules(keeps_dtype or exact, exact)
+    return _difference(expected, got, what, names, rules)
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """How strictly values are compared."""
+
+    keeps_dtype: bool
+    exact: bool
+
+    def slack(self, *dtypes: torch.dtype) -> tuple[float, float]:
+        """The relative and the absolute slack of the coarsest of these dtypes."""
+        if self.exact:
+            return 0.0, 0.0
+        slacks = _SLACK if self.keeps_dtype else _LENIENT
+        return max(slacks.get(dtype, (0.0, 0.0)) for dtype in dtypes)
+
+
+def _difference(
+    expected: Any, got: Any, what: str, names: tuple[str, ...], rules: _Rules
+) -> Difference | None:
     if got is None and expected is not None:
         return Difference("none", f"{what} is None.")
     if type(expected) in PLAIN_TENSORS:
-        return _tensors(expected, got, what, exact)
+        return _tensors(expected, got, what, rules)
     if issubclass(type(expected), (tuple, list)):
-        return _sequences(expected, got, what, names, exact)
+        return _sequences(expected, got, what, names, rules)
     if type(expected) is dict:
-        return _dicts(expected, got, what, exact)
-    if type(expected) in (int, float):
-        return _numbers(expected, got, what, exact)
+        return _dicts(expected, got, what, rules)
+    if type(expected) in (int, float, bool):
+        return _numbers(expected, got, what, rules)
     if type(got) is not type(expected):
         return _wrong_type(expected, got, what)
     if expected == got:
@@ -66,7 +92,9 @@ def difference(
     return Difference("value", words)
 
 
-def _tensors(expected: Tensor, got: Any, what: str, exact: bool) -> Difference | None:
+def _tensors(expected: Tensor, got: Any, what: str, rules: _Rules) -> Difference | None:
+    if not rules.keeps_dtype and expected.dim() == 0 and _is_number(got):
+        return _alone(plain(expected), _as_tensor(got), what, rules)
     if type(got) not in PLAIN_TENSORS:
         if issubclass(type(got), Tensor):
             return Difference(
@@ -75,19 +103,19 @@ def _tensors(expected: Tensor, got: Any, what: str, exact: bool) -> Difference |
                 "ordinary torch.Tensor.",
             )
         return _wrong_type(expected, got, what)
-    return _form(expected, got, what) or _numbers_inside(plain(expected), plain(got), what, exact)
+    return _form(expected, got, what, rules) or _numbers_inside(
+        plain(expected), plain(got), what, rules
+    )
 
 
-def _form(expected: Tensor, got: Tensor, what: str) -> Difference | None:
+def _form(expected: Tensor, got: Tensor, what: str, rules: _Rules) -> Difference | None:
+    if rules.keeps_dtype and got.dtype != expected.dtype:
+        return _wrong_dtype(expected, got, what)
     if got.shape != expected.shape:
         shapes = tuple(got.shape), tuple(expected.shape)
         return Difference("shape", f"{what} has shape {shapes[0]} where {shapes[1]} is right.")
-    if got.dtype != expected.dtype:
-        return Difference(
-            "dtype",
-            f"{what} has dtype {got.dtype} where {expected.dtype} is right: keep the "
-            "dtype of the inputs.",
-        )
+    if got.is_complex() and not expected.is_complex():
+        return _wrong_dtype(expected, got, what)
     if got.device != expected.device:
         return Difference(
             "device",
@@ -99,18 +127,44 @@ def _form(expected: Tensor, got: Tensor, what: str) -> Difference | None:
     return None
 
 
-def _numbers_inside(expected: Tensor, got: Tensor, what: str, exact: bool) -> Difference | None:
-    if expected.is_complex():
-        expected, got = torch.view_as_real(expected), torch.view_as_real(got.resolve_conj())
-    relative, absolute = (0.0, 0.0) if exact else _SLACK.get(expected.dtype, (0.0, 0.0))
-    if torch.allclose(got, expected, rtol=relative, atol=absolute, equal_nan=True):
+def _wrong_dtype(expected: Tensor, got: Tensor, what: str) -> Difference:
+    if _are_integers(expected) and not _are_integers(got):
+        return Difference(
+            "dtype",
+            f"{what} has dtype {got.dtype} where {expected.dtype} is right: integers are asked "
+            "for, such as indices or counts, not values.",
+        )
+    return Difference(
+        "dtype",
+        f"{what} has dtype {got.dtype} where {expected.dtype} is right: the exercise asks for that "
+        "dtype.",
+    )
+
+
+def _are_integers(tensor: Tensor) -> bool:
+    return not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype is torch.bool)
+
+
+def _numbers_inside(expected: Tensor, got: Tensor, what: str, rules: _Rules) -> Difference | None:
+    relative, absolute = rules.slack(expected.dtype, got.dtype)
+    wide = torch.complex128 if expected.is_complex() else torch.float64
+    if expected.dtype != got.dtype:
+        one, other = expected.to(wide), got.to(wide)
+    else:
+        one, other = expected, got
+    if one.is_complex():
+        one, other = torch.view_as_real(one), torch.view_as_real(other.resolve_conj())
+        relative, absolute = rules.slack(one.dtype, other.dtype)
+    if torch.allclose(other, one, rtol=relative, atol=absolute, equal_nan=True):
         return None
-    if bool((got.isnan() & ~expected.isnan()).any()):
+    if _are_integers(expected) and not _are_integers(got):
+        return _wrong_dtype(expected, got, what)
+    if bool((other.isnan() & ~one.isnan()).any()):
         return Difference(
             "nan",
             f"{what} contains NaN (0/0? the root of a negative number?) where a number is right.",
         )
-    if bool((got.isinf() & ~expected.isinf()).any()):
+    if bool((other.isinf() & ~one.isinf()).any()):
         return Difference(
             "inf", f"{what} contains an infinity (a division by 0?) where a finite number is right."
         )
@@ -118,7 +172,7 @@ def _numbers_inside(expected: Tensor, got: Tensor, what: str, exact: bool) -> Di
 
 
 def _sequences(
-    expected, got: Any, what: str, names: tuple[str, ...], exact: bool
+    expected, got: Any, what: str, names: tuple[str, ...], rules: _Rules
 ) -> Difference | None:
     labels = names or tuple(f"value number {i + 1} of {what}" for i in range(len(expected)))
     which = f" ({', '.join(names)})" if names else ""
@@ -135,7 +189,7 @@ def _sequences(
             f"{what} has length {len(items)} where {len(expected)} values{which} are right.",
         )
     found = [
-        difference(e, g, what=label, exact=exact)
+        _difference(e, g, label, (), rules)
         for e, g, label in zip(expected, items, labels, strict=True)
     ]
     wrong = [d for d in found if d]
@@ -151,7 +205,7 @@ def _sequences(
     return Difference(kind, words + praise)
 
 
-def _dicts(expected: dict, got: Any, what: str, exact: bool) -> Difference | None:
+def _dicts(expected: dict, got: Any, what: str, rules: _Rules) -> Difference | None:
     if type(got) is not dict:
         return _wrong_type(expected, got, what)
     if sorted(map(repr, expected)) != sorted(repr(k) for k in got if type(k) in (str, int)):
@@ -159,24 +213,42 @@ def _dicts(expected: dict, got: Any, what: str, exact: bool) -> Difference | Non
             "length", f"{what} needs exactly the keys {', '.join(map(repr, expected))}."
         )
     found = (
-        difference(value, got[key], what=f"{what}[{key!r}]", exact=exact)
+        _difference(value, got[key], f"{what}[{key!r}]", (), rules)
         for key, value in expected.items()
     )
     return next((d for d in found if d), None)
 
 
-def _numbers(expected: float, got: Any, what: str, exact: bool) -> Difference | None:
-    kind = type(got)
-    is_numpy_number = kind.__module__ == "numpy" and kind.__name__.startswith(("float", "int"))
-    if kind not in (int, float) and not is_numpy_number:
+def _numbers(expected: int | float | bool, got: Any, what: str, rules: _Rules) -> Difference | None:
+    if type(got) in PLAIN_TENSORS and not rules.keeps_dtype and Tensor.dim(got) == 0:
+        return _alone(_as_tensor(expected), plain(got), what, rules)
+    if not _is_number(got) or (rules.keeps_dtype and (type(expected) is bool) != _is_truth(got)):
         return _wrong_type(expected, got, what)
-    as_tensor = [torch.tensor(float(x), dtype=torch.float64) for x in (expected, got)]
-    found = _numbers_inside(*as_tensor, what, exact)
-    return (
-        Difference("value", f"{what} is the wrong number.")
-        if found and found.kind == "value"
-        else found
-    )
+    return _alone(_as_tensor(expected), _as_tensor(got), what, rules)
+
+
+def _alone(expected: Tensor, got: Tensor, what: str, rules: _Rules) -> Difference | None:
+    found = _numbers_inside(expected, got, what, rules)
+    if found and found.kind == "value":
+        return Difference("value", f"{what} is the wrong number.")
+    return found
+
+
+def _is_truth(value: Any) -> bool:
+    return type(value).__name__ in ("bool", "bool_")
+
+
+def _is_number(value: Any) -> bool:
+    kind = type(value)
+    in_numpy = kind.__module__ == "numpy" and kind.__name__.startswith(("float", "int", "bool"))
+    return kind in (int, float, bool) or in_numpy
+
+
+def _as_tensor(number: Any) -> Tensor:
+    try:
+        return torch.tensor(float(number), dtype=torch.float64)
+    except OverflowError:  # an integer of hundreds of digits
+        return torch.tensor(float("inf"), dtype=torch.float64)
 
 
 def _wrong_type(expected: Any, got: Any, what: str) -> Difference:

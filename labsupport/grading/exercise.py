@@ -8,6 +8,7 @@ from typing import Any
 from labsupport.grading import card
 
 NOT_ATTEMPTED, INCORRECT, CORRECT = "not attempted", "incorrect", "correct"
+NOT_JUDGED = "not judged"  # for what the machine did, or the check itself
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,9 @@ class Misconception:
 
     Args:
         answer: the wrong function; its docstring is the hint and speaks to the student ("You ...").
-        section: the heading of the book's section that mends it.
+        section: the heading of the book's section that mends it, word for word. Where the section
+            is on another page than the exercise's, ``page#heading``, as in
+            ``05_standardization#Whose mean is it?``.
     """
 
     answer: Callable
@@ -49,8 +52,11 @@ class Exercise:
         misconceptions: known wrong answers, at least three.
         alternatives: right answers written differently, at least one.
         points: what a correct answer earns.
-        section: the heading of the book's section where the idea is.
+        section: the heading of the book's section where the idea is, as in Misconception.
         returns: the names of what is returned, for the words of a message.
+        keeps_dtype: whether the text asks for a dtype, or for indices; then another one is wrong,
+            and so is a difference of a few float32 roundings between values in float64. Without it
+            the numbers count and not the dtype they come in.
     """
 
     id: str
@@ -62,6 +68,7 @@ class Exercise:
     points: int
     section: str
     returns: tuple[str, ...] = ()
+    keeps_dtype: bool = False
 
     def __post_init__(self) -> None:
         if "." not in self.id:

@@ -1,9 +1,9 @@
 """One call of a student's function, from which nothing escapes but a :class:`Ran`.
 
-Caught: exceptions of every kind, ``sys.exit``, Ctrl-C, a loop without end, a flood of output. Put
-back: the default dtype and device, whether gradients are recorded, the recursion limit, the warning
-filters, ``sys.stdout`` and ``sys.stderr``. ``os._exit`` and a crash in C code cannot be survived in
-one process.
+Caught: exceptions of every kind, ``sys.exit``, Ctrl-C, a loop without end, a flood of output. The
+call runs under the settings of a fresh session, and what it changes of them is put back, with
+``sys.stdout`` and ``sys.stderr``. ``os._exit`` and a crash in C code cannot be survived in one
+process.
 """
 
 import contextlib
@@ -12,22 +12,21 @@ import inspect
 import io
 import linecache
 import os
-import random
 import sys
 import sysconfig
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from labsupport.grading.clock import OutOfTime, limited
+from labsupport.grading.ambient import standard_settings
+from labsupport.grading.clock import Clock, OutOfTime, limited
 
 OUTPUT_LIMIT = 20_000  # characters a call may print
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LIBRARY = tuple(os.path.abspath(sysconfig.get_paths()[key]) for key in ("stdlib", "platstdlib"))
+_MODEST = 64 << 20  # bytes that a machine with memory left can give
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
 class Flooded(BaseException):
@@ -45,55 +44,60 @@ class Problem:
 
 @dataclass(frozen=True)
 class Ran:
-    """What came of a call: a value or a problem, what was printed, how long it took."""
+    """What came of a call: a value or a problem, and what was printed."""
 
     value: Any
     problem: Problem | None
     printed: str
-    seconds: float
 
 
-def run(function: Callable, arguments: dict[str, Any], seconds: float = 10.0) -> Ran:
-    """Call ``function(**arguments)`` for at most ``seconds``."""
+def run(function: Callable, arguments: dict[str, Any], clock: Clock) -> Ran:
+    """Call ``function(**arguments)`` within the time that the clock has left."""
     tape, value, problem = _Tape(), None, None
-    started = time.perf_counter()
-    with _kept_settings(), contextlib.redirect_stdout(tape), contextlib.redirect_stderr(tape):
+    with (
+        standard_settings(),
+        contextlib.redirect_stdout(tape),
+        contextlib.redirect_stderr(tape),
+        _plain_warnings(),
+    ):
         try:
-            value = limited(lambda: function(**arguments), seconds)
+            value = limited(lambda: function(**arguments), clock)
         except BaseException as error:
-            problem = Problem("flood", "") if tape.is_full else _problem(error)
+            problem = Problem("flood", "") if tape.is_full else _problem(error, clock)
+    if problem and problem.kind == "memory" and not _memory_is_short():
+        problem = Problem("error", problem.words, problem.lines)
     problem = problem or _never_ran(value)
-    return Ran(None if problem else value, problem, tape.text(), time.perf_counter() - started)
+    return Ran(None if problem else value, problem, tape.text())
 
 
 @contextlib.contextmanager
-def kept_randomness() -> Iterator[None]:
-    """Put the global random generators back where they were."""
-    numpy = sys.modules.get("numpy")
-    states = random.getstate(), torch.get_rng_state(), numpy.random.get_state() if numpy else None
+def _plain_warnings() -> Iterator[None]:
+    """Print a warning in one line, and of an exception in a destructor only the student's lines.
+
+    Python would add the line of the check that made the call, and a traceback through the clock
+    when a call is stopped while it runs a destructor or a callback of the garbage collector.
+    """
+
+    def show(message, category, filename, lineno, file=None, line=None) -> None:
+        place = "" if _is_library(filename) else f" (line {lineno})"
+        print(f"{category.__name__}{place}: {message}", file=sys.stderr)
+
+    def unraisable(failed) -> None:
+        error = failed.exc_value
+        if error is not None and not isinstance(error, (OutOfTime, Flooded)):
+            where = "".join(f"\n  {line}" for line in own_lines(error))
+            print(f"Exception ignored: {_words_of(error)}{where}", file=sys.stderr)
+
+    kept, sys.unraisablehook = sys.unraisablehook, unraisable
     try:
-        yield
-    finally:
-        random.setstate(states[0])
-        torch.set_rng_state(states[1])
-        if numpy:
-            numpy.random.set_state(states[2])
-
-
-@contextlib.contextmanager
-def _kept_settings() -> Iterator[None]:
-    dtype, device = torch.get_default_dtype(), torch.get_default_device()
-    gradients, depth = torch.is_grad_enabled(), sys.getrecursionlimit()
-    with warnings.catch_warnings():
-        try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            for category in (DeprecationWarning, PendingDeprecationWarning, ResourceWarning):
+                warnings.simplefilter("ignore", category)
+            warnings.showwarning = show
             yield
-        finally:
-            torch.set_default_dtype(dtype)
-            torch.set_grad_enabled(gradients)
-            if torch.get_default_device() != device:
-                torch.set_default_device(None if device.type == "cpu" else device)
-            if sys.getrecursionlimit() != depth:
-                sys.setrecursionlimit(depth)
+    finally:
+        sys.unraisablehook = kept
 
 
 class _Tape(io.TextIOBase):
@@ -121,18 +125,32 @@ class _Tape(io.TextIOBase):
         return "".join(self._parts)
 
 
-def _problem(error: BaseException) -> Problem:
+def _problem(error: BaseException, clock: Clock) -> Problem:
     if isinstance(error, OutOfTime):
-        return Problem("timeout", "")
+        return Problem("starved" if clock.was_starved else "timeout", "")
+    lines = own_lines(error)
     if isinstance(error, SystemExit):
-        return Problem("exit", "", own_lines(error))
+        return Problem("exit", "", lines)
     if isinstance(error, KeyboardInterrupt):
-        return Problem("interrupt", "", own_lines(error))
+        return Problem("raised interrupt" if _was_raised_by_hand(error) else "interrupt", "", lines)
     if isinstance(error, NotImplementedError) and _was_raised_by_hand(error):
         return Problem("stub", "")
     if isinstance(error, RecursionError):
-        return Problem("recursion", "", own_lines(error)[:4])
-    return Problem("error", _words_of(error), own_lines(error))
+        return Problem("recursion", "", lines[:4])
+    words = _words_of(error)
+    asked_for_memory = isinstance(error, MemoryError) or any(
+        sign in words.casefold() for sign in _NO_MEMORY
+    )
+    return Problem("memory" if asked_for_memory else "error", words, lines)
+
+
+def _memory_is_short() -> bool:
+    """Whether the machine has no memory for anyone, rather than not for what the call asked for."""
+    try:
+        bytearray(_MODEST)
+    except MemoryError:
+        return True
+    return False
 
 
 def _never_ran(value: Any) -> Problem | None:
@@ -147,7 +165,8 @@ def _never_ran(value: Any) -> Problem | None:
 def _words_of(error: BaseException) -> str:
     """``TypeName: message``, also when the message itself misbehaves."""
     try:
-        message = "\n".join(limited(lambda: str(error), 0.5).splitlines()[:3])[:500]
+        message = limited(lambda: str(error), Clock(0.5, 3.0))
+        message = "\n".join(message.splitlines()[:3])[:500]
     except BaseException:
         message = ""
     if isinstance(error, MemoryError):

@@ -1,6 +1,8 @@
 """An outcome shows itself: a card in the notebook, text in a terminal, a number for nbgrader."""
 
+import dataclasses
 import re
+import signal
 from html.parser import HTMLParser
 
 import pytest
@@ -41,7 +43,16 @@ def broken(x, *, by):
     return x + "<script>alert(1)</script>"
 
 
-ANSWERS = {"not attempted": stub, "correct": right, "incorrect": wrong}
+def interrupted(x, *, by):
+    signal.raise_signal(signal.SIGINT)
+
+
+ANSWERS = {
+    "not attempted": stub,
+    "correct": right,
+    "incorrect": wrong,
+    "not judged": interrupted,
+}
 
 
 @pytest.mark.parametrize("status, answer", ANSWERS.items())
@@ -72,6 +83,19 @@ def test_a_card_is_well_formed_and_asks_nothing_of_the_network(single, answer):
     balance.feed(html)
     assert balance.stack == []
     assert not re.search(r"https?:|//|url\(|<script|@import|src=", html)
+
+
+def test_the_section_is_a_link_to_its_heading(single):
+    assert '<a href="#How-it-fails">How it fails</a>' in judge(single, wrong)._repr_html_()
+    assert 'See the section "How it fails".' in repr(judge(single, wrong))
+
+
+def test_a_section_of_another_page_is_named_with_its_page(single):
+    exercise = dataclasses.replace(single, section="05_standardization#Whose mean is it?")
+    outcome = judge(exercise, stub)
+    link = '<a href="05_standardization.ipynb#Whose-mean-is-it?">Whose mean is it?</a>'
+    assert f"{link} of 05_standardization." in outcome._repr_html_()
+    assert 'See the section "Whose mean is it?" of 05_standardization.' in repr(outcome)
 
 
 def test_what_the_student_writes_is_escaped(single):
