@@ -276,7 +276,7 @@ def test_hidden_layers_are_blended_where_each_run_says(net):
 def test_manifold_mixup_takes_each_layer_alike_often():
     batch = Batch(torch.zeros(3000, 2, 1), torch.zeros(3000, 2, dtype=torch.long), 1, 1.0, [])
     mix = Mixup(1.0, layers=(0, 2))(batch, 2, draws(range(3000), "mixup")).mix
-    unmixed = [(mix.weights[layer] == 1).sum().item() for layer in (0, 2)]
+    unmixed = [(mix.coefficient[layer] == 1).sum().item() for layer in (0, 2)]
     assert sum(unmixed) == 3000 and stats.binomtest(unmixed[0], 3000, 0.5).pvalue > 1e-3
 
 
