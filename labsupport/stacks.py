@@ -103,11 +103,15 @@ def hyperparameters(item: Any) -> dict[str, Any]:
 def _inner(item: Any) -> dict[str, Any]:
     """Find the records inside a record."""
     values = {f.name: getattr(item, f.name) for f in _fields(item)}
-    return {name: value for name, value in values.items() if dataclasses.is_dataclass(value)}
+    return {name: value for name, value in values.items() if _is_record(value)}
 
 
 def _fields(item: Any) -> tuple[dataclasses.Field, ...]:
-    return dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
+    return dataclasses.fields(item) if _is_record(item) else ()
+
+
+def _is_record(item: Any) -> bool:
+    return dataclasses.is_dataclass(item) and not isinstance(item, type)
 
 
 def structure(item: T) -> T:

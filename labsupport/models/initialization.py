@@ -99,7 +99,8 @@ def xavier_normal(shape: Shape, rng: Generator) -> Tensor:
 
     Source: as ``torch.nn.init.xavier_normal_``.
     """
-    return torch.empty(shape).normal_(0.0, math.sqrt(2 / sum(fans(shape))), generator=rng)
+    std = math.sqrt(2 / sum(fans(shape)))
+    return torch.empty(shape).normal_(0.0, std, generator=rng)
 
 
 def kaiming_normal(shape: Shape, rng: Generator) -> Tensor:

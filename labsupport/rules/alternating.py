@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 from labsupport.checks import is_count, is_number
 from labsupport.models import MLP
 from labsupport.ops import alternating_minimization as am
+from labsupport.ops.precision import require_full
 from labsupport.stacks import Stack, hyperparameter
 from labsupport.types import Batch, Net
 
@@ -145,6 +146,7 @@ class AlternatingMinimization:
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> Moments:
         """Make the moments of every layer, all zero."""
+        require_full("parameters", params.flat)
         sizes, flat = _mlp(net).sizes, params.flat
         return Moments(
             A=[flat.new_zeros(len(flat), i + 1, i + 1) for i in sizes[:-1]],
