@@ -4,6 +4,8 @@ Data flow one way: datasets -> models -> train -> Result -> compare -> claims an
 A file imports only from rooms above its own in this list; topics, at the end, are what the chapters
 are made of, and no room above imports them.
 
+    checks         what an argument must be
+    stacks         R copies of the parameters in one block of memory
     types          the nouns: Dataset, Recipe, Rule, Arm, Result, Interval, Claim
     machine        the CPUs that may be used, processes that end with their parent
     runtime        device, profile, workers, one random generator a run, the folder for results
@@ -14,7 +16,6 @@ are made of, and no room above imports them.
     published      CIFAR-10 and MNIST as they were published: files checked, fetched, read
     datasets       a name -> tensors
     augment        what a batch goes through before a step: transforms, mixup
-    stacks         R copies of the parameters in one block of memory
     models         the small networks of the book and how their weights are drawn
     rules          how parameters change: SGD and Adam for R runs at once
     probes         what several chapters measure of R runs beside loss and accuracy

@@ -1,12 +1,10 @@
 """What a batch goes through before a step: transforms of the inputs, and mixup.
 
-A transform is a frozen record, called with a batch of R runs, one generator a run, and what black
-is in the units of the
-inputs. It acts on every sample apart. Signals (R, B, L) are images of one row: they are moved and
-mirrored along it.
+A transform is a frozen record, called with a batch of R runs, one generator a run, and the fill
+value: what an input of zero became when the data were scaled. It acts on every sample by itself.
+Signals (R, B, L) are images of one row: they are shifted and flipped along it.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,14 +12,18 @@ import torch
 from torch import Generator, Tensor
 
 from labsupport import runtime
+from labsupport.checks import is_count, is_number
 from labsupport.ops import augmentation, mixup
+from labsupport.ops.precision import widened
 from labsupport.runtime import uniform
+from labsupport.stacks import hyperparameter
 from labsupport.types import Batch, Dataset, Mix, Mixing, Transform
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Every sample is moved by up to ``padding`` pixels each way; black comes in at the border.
+    """Shift every sample by up to ``padding`` pixels each way; the fill value comes in at the
+    border.
 
     Args:
         padding: p, a whole number of at least 0: one of (2p + 1)² windows for an image, of 2p + 1
@@ -32,9 +34,11 @@ class RandomCrop:
 
     padding: int = 4
 
-    def __post_init__(self):
-        if not isinstance(self.padding, int) or self.padding < 0:
-            raise ValueError(f"padding is {self.padding}; it must be a whole number of at least 0")
+    def __post_init__(self) -> None:
+        if not is_count(self.padding):
+            raise ValueError(
+                f"padding is {self.padding!r}; it must be a whole number of at least 0"
+            )
 
     def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
         images, p = _as_images(x), self.padding
@@ -49,18 +53,18 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Each sample is mirrored, left to right, with probability p.
+    """Mirror each sample, left to right, with probability p.
 
     Args:
         p: in [0, 1].
     """
 
-    p: float = 0.5
+    p: float = hyperparameter(0.5)
 
-    def __post_init__(self):
-        if not 0 <= self.p <= 1:
+    def __post_init__(self) -> None:
+        if not is_number(self.p, least=0, most=1):
             raise ValueError(
-                f"p is {self.p}, the probability to mirror a sample; it must be in [0, 1]"
+                f"p is {self.p!r}, the probability to mirror a sample; it must be in [0, 1]"
             )
 
     def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
@@ -70,18 +74,18 @@ class RandomFlip:
 
 @dataclass(frozen=True)
 class RandomRotation:
-    """Each image is turned about its middle by an angle in ± degrees, uniform.
+    """Rotate each image about its middle by an angle in ± degrees, uniform.
 
     Args:
         degrees: the largest angle, at least 0.
     """
 
-    degrees: float = 10.0
+    degrees: float = hyperparameter(10.0)
 
-    def __post_init__(self):
-        if not 0 <= self.degrees < math.inf:
+    def __post_init__(self) -> None:
+        if not is_number(self.degrees, least=0):
             raise ValueError(
-                f"degrees is {self.degrees}, the largest angle; it must be a number of at least 0"
+                f"degrees is {self.degrees!r}, the largest angle; it must be a number of at least 0"
             )
 
     def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
@@ -93,7 +97,7 @@ class RandomRotation:
 
 @dataclass(frozen=True)
 class Cutout:
-    """One square of each image is painted black.
+    """Paint one square of each image with the fill value.
 
     Args:
         size: its side.
@@ -105,10 +109,10 @@ class Cutout:
     size: int = 8
     inside: bool = False
 
-    def __post_init__(self):
-        if self.size != int(self.size) or self.size < 1:
+    def __post_init__(self) -> None:
+        if not is_count(self.size, 1):
             raise ValueError(
-                f"size is {self.size}, the side of the square; it must be a whole number of at"
+                f"size is {self.size!r}, the side of the square; it must be a whole number of at"
                 " least 1"
             )
 
@@ -131,8 +135,8 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Mixup:
-    """Each sample is blended with another of its batch, and its label alike: one coefficient a
-    batch and run.
+    """Blend each sample with another of its batch, and its label alike: one coefficient a batch and
+    run.
 
     Args:
         alpha: of the coefficient's distribution Beta(alpha, alpha), above 0.
@@ -143,13 +147,13 @@ class Mixup:
         ValueError: for an alpha that is not above 0, or no layer, or a negative one.
     """
 
-    alpha: float = 1.0
+    alpha: float = hyperparameter(1.0)
     layers: tuple[int, ...] = (0,)
 
-    def __post_init__(self):
-        if not 0 < self.alpha < math.inf:
+    def __post_init__(self) -> None:
+        if not is_number(self.alpha, above=0):
             raise ValueError(
-                f"alpha is {self.alpha}; it must be a number above 0 (no mixup: mixup=None)"
+                f"alpha is {self.alpha!r}; it must be a number above 0 (no mixup: mixup=None)"
             )
         if not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
             raise ValueError(
@@ -158,13 +162,13 @@ class Mixup:
             )
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        """The batch with blended inputs and targets, or with what a network needs to blend deeper
-        down.
-        """
+        """Blend the inputs and the targets, or add what a network needs to blend deeper down."""
         runs, size = batch.y.shape
+        # the coefficient, its layer, then the partners: one draw a run
         u = uniform(rngs, size + 2, torch.empty(runs, dtype=torch.float64))
         lam = mixup.coefficient(u[:, 0], self.alpha).to(batch.x)
         chosen = (u[:, 1] * len(self.layers)).long().to(lam.device)
+        # sorting uniform numbers permutes; offsets lead into the flattened batch, within the run
         partner = (
             u[:, 2:].argsort(1).add_(torch.arange(runs)[:, None] * size).flatten().to(lam.device)
         )
@@ -180,19 +184,19 @@ class Mixup:
 
 
 def blended(h: Tensor, mix: Mix | None, layer: int) -> Tensor:
-    """What a layer puts out, (R, B, ...), after blending there; 0 are the inputs."""
-    if mix is None or layer not in mix.weights:
+    """Blend what a layer puts out, (R, B, ...), if blending is due there; 0 are the inputs."""
+    if mix is None or layer not in mix.coefficient:
         return h
-    return mixup.blend(h, _others(h, mix), mix.weights[layer])
+    return mixup.blend(h, _others(h, mix), mix.coefficient[layer])
 
 
 def _others(h: Tensor, mix: Mix) -> Tensor:
-    """Of (R, B, ...) what each sample is blended with."""
+    """Give what each sample of (R, B, ...) is blended with."""
     return h.flatten(0, 1).index_select(0, mix.partner).view(h.shape)
 
 
 def _as_images(x: Tensor) -> Tensor:
-    """Images (R, B, C, H, W) as (R·B, C, H, W); signals (R, B, L) as (R·B, 1, 1, L).
+    """View images (R, B, C, H, W) as (R·B, C, H, W), signals (R, B, L) as (R·B, 1, 1, L).
 
     Raises:
         ValueError: for inputs that are neither.
@@ -206,13 +210,19 @@ def _as_images(x: Tensor) -> Tensor:
 
 
 def _draw(x: Tensor, rngs: Sequence[Generator], count: int) -> Sequence[Tensor]:
-    """``count`` uniform numbers for every sample, each tensor (R·B,); run r draws from rngs[r]."""
-    return [u.flatten() for u in uniform(rngs, count * x.shape[1], x).chunk(count, dim=1)]
+    """Draw ``count`` uniform numbers for every sample, each tensor (R·B,); run r draws from
+    rngs[r].
+    """
+    # in half precision a number just below 1 is 1, and the place that it stands for does not exist
+    drawn = uniform(rngs, count * x.shape[1], widened(x))
+    return [u.flatten() for u in drawn.chunk(count, dim=1)]
 
 
 def _per_sample(value: float | Tensor, x: Tensor) -> float | Tensor:
-    """A hyperparameter of each run, repeated for its samples."""
-    return value.to(x.dtype).repeat_interleave(x.shape[1]) if isinstance(value, Tensor) else value
+    """Repeat a hyperparameter of each run for its samples."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(widened(x).dtype).repeat_interleave(x.shape[1])
 
 
 def prepared(
@@ -222,8 +232,8 @@ def prepared(
     dataset: Dataset,
     rngs: tuple[Sequence[Generator], Sequence[Generator]],
 ) -> Batch:
-    """A batch as a step sees it: transformed, then blended; ``rngs`` are the runs' generators for
-    either.
+    """Make a batch as a step sees it: transformed, then blended; ``rngs`` are the runs' generators
+    for either.
     """
     for transform in transforms:
         batch = batch._replace(x=transform(batch.x, rngs[0], dataset.fill_value))
@@ -231,7 +241,7 @@ def prepared(
 
 
 def generators(seeds: Sequence[int]) -> tuple[list[Generator], list[Generator]]:
-    """The runs' generators for transforms, and for mixup."""
+    """Make the runs' generators for transforms, and for mixup."""
     changes, blends = (
         [runtime.generator(seed, stream) for seed in seeds] for stream in ("augment", "mixup")
     )

@@ -1,6 +1,6 @@
-"""A Result -> estimates with intervals: the statistics of comparing arms, paired by seed."""
+"""Estimates with intervals from a Result: the statistics of comparing arms, paired by seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,30 @@ from labsupport.types import Arm, Interval, Result
 
 CONFIDENCE = 0.95
 Among = Callable[[Arm], bool]
+"""Which arms."""
+LOWER_IS_BETTER = ("loss", "error", "errors", "seconds", "ece", "nll", "brier")
+HIGHER_IS_BETTER = ("accuracy",)
+"""The last words of metrics whose direction is known: ``valid_loss``, ``test_accuracy``."""
+
+
+def lower_is_better(metric: str) -> bool:
+    """Tell by its last word whether a metric is better when it is lower.
+
+    Raises:
+        ValueError: for a metric whose direction is not known.
+    """
+    word = metric.rsplit("_", 1)[-1]
+    if word not in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER):
+        raise ValueError(
+            f"whether {metric!r} is better when it is lower is not known; say lower_is_better=True"
+            f" or False (known are metrics that end in {', '.join(LOWER_IS_BETTER)}, lower, and"
+            f" {', '.join(HIGHER_IS_BETTER)}, higher)"
+        )
+    return word in LOWER_IS_BETTER
 
 
 def where(prefix: str = "", **values: Any) -> Among:
-    """The arms whose name begins with ``prefix`` and whose values are these: where("AdamW",
+    """Choose the arms whose name begins with ``prefix`` and whose values are these: where("AdamW",
     lr=0.1).
     """
     return lambda arm: (
@@ -23,11 +43,12 @@ def where(prefix: str = "", **values: Any) -> Among:
 
 
 everything = where()
+_direction = lower_is_better  # ``best`` has an argument of the same name
 
 
 def final(result: Result, metric: str) -> pd.DataFrame:
-    """The last measurement of a metric: one row a seed, one column an arm that has it; NaN where a
-    run diverged.
+    """Tabulate the last measurement of a metric: one row a seed, one column an arm that has it; NaN
+    where a run diverged.
 
     Raises:
         ValueError: if the metric was not measured.
@@ -42,26 +63,25 @@ def final(result: Result, metric: str) -> pd.DataFrame:
     return table[[arm.name for arm in result.arms if arm.name in table]]
 
 
-def interval(values: Sequence[float], unit: str = "") -> Interval:
-    """The mean of one value a run, with its 95 % t interval.
+def interval(values: Iterable[float], unit: str = "") -> Interval:
+    """Compute the mean of one value a run, with its 95 % t interval.
 
     Raises:
         ValueError: for fewer than two values, or a value that is not finite.
     """
-    values = pd.Series(values, dtype=float)
-    if len(values) < 2 or not np.isfinite(values).all():
-        raise ValueError(f"an interval needs at least two finite values, not {values.tolist()}")
-    mean, error = values.mean(), values.sem()
-    half = error * stdtrit(
-        len(values) - 1, (1 + CONFIDENCE) / 2
-    )  # Student's t quantile; all of scipy.stats takes a second to import
-    return Interval(float(mean), float(mean - half), float(mean + half), len(values), unit)
+    runs = pd.Series(values, dtype=float)
+    if len(runs) < 2 or not np.isfinite(runs).all():
+        raise ValueError(f"an interval needs at least two finite values, not {runs.tolist()}")
+    mean, error = runs.mean(), runs.sem()
+    # Student's t quantile; all of scipy.stats takes a second to import
+    half = error * stdtrit(len(runs) - 1, (1 + CONFIDENCE) / 2)
+    return Interval(float(mean), float(mean - half), float(mean + half), len(runs), unit)
 
 
 def paired(
     result: Result, arm: str, other: str, metric: str = "test_accuracy", unit: str = ""
 ) -> Interval:
-    """The mean difference arm - other over seeds, seed by seed, with its 95 % interval.
+    """Compute the mean difference arm - other over seeds, seed by seed, with its 95 % interval.
 
     Raises:
         ValueError: if an arm is unknown, or one of its runs diverged: then there is no difference
@@ -79,30 +99,43 @@ def paired(
     return interval(table[arm] - table[other], unit)
 
 
-def best(result: Result, metric: str = "valid_accuracy", among: Among = everything) -> Arm:
-    """The arm whose mean is best: highest accuracy, or lowest loss; an arm with a diverged run is
-    never best.
+def best(
+    result: Result,
+    metric: str = "valid_accuracy",
+    among: Among = everything,
+    *,
+    lower_is_better: bool | None = None,
+) -> Arm:
+    """Find the arm whose mean is best; an arm with a diverged run is never best.
 
     Choose on the validation part and report on the test part.
 
+    Args:
+        result: what was measured.
+        metric: what to choose by.
+        among: which arms to choose from.
+        lower_is_better: the metric's direction; None takes it from the metric's last word, as the
+            function of this name does.
+
     Raises:
-        ValueError: if no arm is left to choose from.
+        ValueError: if no arm is left to choose from, or the direction is not known.
     """
+    lower = _direction(metric) if lower_is_better is None else lower_is_better
     means = final(result, metric).mean(skipna=False)
     arms = {arm.name: arm for arm in result.arms if among(arm) and pd.notna(means[arm.name])}
     if not arms:
         raise ValueError(
             f"no arm to choose from: all of {len(result.arms)} are ruled out or have a diverged run"
         )
-    pick = means[list(arms)].idxmin() if metric.endswith("loss") else means[list(arms)].idxmax()
-    return arms[pick]
+    candidates = means[list(arms)]
+    return arms[candidates.idxmin() if lower else candidates.idxmax()]
 
 
 def reached(
     result: Result, metric: str, *, above: float | None = None, below: float | None = None
 ) -> pd.DataFrame:
-    """The first measured epoch at which a metric has got there: one row a seed, one column an arm;
-    inf if it never did.
+    """Find the first measured epoch at which a metric has got there: one row a seed, one column an
+    arm; inf if it never did.
 
     Args:
         result, metric: what was measured.
@@ -125,7 +158,7 @@ def reached(
 def cells(
     result: Result, metric: str, rows: str, columns: str, among: Among = everything
 ) -> pd.DataFrame:
-    """A grid's means: the axis ``rows`` down, the axis ``columns`` across.
+    """Tabulate a grid's means: the axis ``rows`` down, the axis ``columns`` across.
 
     A cell in which a run diverged holds -inf; a cell that the grid does not have holds NaN.
     """

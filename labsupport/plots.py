@@ -130,10 +130,15 @@ def curves(ax: Axes, result: Result, metric: str, arms: Mapping[str, str]) -> No
 
 
 def heatmap(
-    ax: Axes, cells: pd.DataFrame, *, low: float | None = None, high: float | None = None
+    ax: Axes,
+    cells: pd.DataFrame,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    lower_is_better: bool = False,
 ) -> None:
-    """A grid of means with every value written in its cell; a diverged cell says so; the best one
-    is framed.
+    """Draw a grid of means with every value written in its cell; a diverged cell says so; the best
+    one, the highest unless ``lower_is_better``, is framed.
     """
     values = cells.to_numpy(dtype=float)
     finite = np.where(np.isfinite(values), values, np.nan)
@@ -150,7 +155,8 @@ def heatmap(
             fontsize=8.5,
             color="#111111" if light else "white",
         )
-    row, column = np.unravel_index(np.nanargmax(finite), values.shape)
+    best = np.nanargmin(finite) if lower_is_better else np.nanargmax(finite)
+    row, column = np.unravel_index(best, values.shape)
     ax.add_patch(
         plt.Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, fill=False, ec="#D55E00", lw=2)
     )

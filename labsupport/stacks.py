@@ -1,9 +1,12 @@
-"""R copies of the same parameters in one block of memory, and hyperparameters that differ between
-the copies.
+"""Parameters of R runs in one block of memory, and hyperparameters that differ between the runs.
+
+A field of a model, a rule, a transform, or of a record inside one, that is declared with
+``hyperparameter`` may differ between the runs of one stack: they train together, each with its own
+number. Every other field is structure: runs that differ in it train in separate stacks.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 import torch
@@ -11,6 +14,16 @@ from torch import Tensor
 
 T = TypeVar("T")
 ALIGN = 16
+"""Parameters begin at multiples of so many numbers: 64 bytes in float32, a line of the cache."""
+_DECLARED = "hyperparameter"
+
+
+def hyperparameter(default: float) -> float:
+    """Declare a field of a frozen record that runs of one stack may differ in.
+
+    ``lr: float = hyperparameter(0.1)``, with this default.
+    """
+    return dataclasses.field(default=default, metadata={_DECLARED: True})
 
 
 class Stack(Mapping[str, Tensor]):
@@ -25,6 +38,7 @@ class Stack(Mapping[str, Tensor]):
     def __init__(self, flat: Tensor, shapes: Mapping[str, Sequence[int]]):
         self.flat = flat
         self.shapes = dict(shapes)
+        """Of each parameter, without the run axis."""
         self.spans = _spans(self.shapes)
         self._views = {
             name: flat[:, span].unflatten(1, self.shapes[name])
@@ -39,7 +53,7 @@ class Stack(Mapping[str, Tensor]):
 
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """A stack that holds a copy of these tensors, each (R, ...)."""
+        """Copy these tensors, each (R, ...), into a new stack."""
         first = next(iter(tensors.values()))
         shapes = {name: tuple(tensor.shape[1:]) for name, tensor in tensors.items()}
         stack = cls(first.new_zeros(len(first), width(shapes)), shapes)
@@ -48,19 +62,17 @@ class Stack(Mapping[str, Tensor]):
         return stack
 
     def like(self) -> Self:
-        """A stack of zeros of the same shape: for gradients, velocities, moments."""
+        """Make a stack of zeros of the same shape: for gradients, velocities, moments."""
         return type(self)(torch.zeros_like(self.flat), self.shapes)
 
-    def __reduce__(self):
-        """Sent to another process as the one block that it is; each view would take the whole block
-        along once more.
-        """
+    def __reduce__(self) -> tuple[type[Self], tuple[Tensor, dict[str, Sequence[int]]]]:
+        """Send the one block to another process; each view would take it along once more."""
         return type(self), (self.flat, self.shapes)
 
     def __getitem__(self, name: str) -> Tensor:
         return self._views[name]
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._views)
 
     def __len__(self) -> int:
@@ -68,7 +80,7 @@ class Stack(Mapping[str, Tensor]):
 
 
 def width(shapes: Mapping[str, Sequence[int]]) -> int:
-    """Columns of ``flat`` for parameters of these shapes."""
+    """Count the columns of ``flat`` for parameters of these shapes."""
     return max(span.stop for span in _spans(shapes).values()) + ALIGN - 1 & -ALIGN
 
 
@@ -81,25 +93,30 @@ def _spans(shapes: Mapping[str, Sequence[int]]) -> dict[str, slice]:
     return spans
 
 
-def hyperparameters(item: Any) -> dict[str, float]:
-    """The float fields of a model or a rule: what may differ between runs of one stack."""
-    fields = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
-    return {f.name: getattr(item, f.name) for f in fields if f.type in (float, "float")}
-
-
-def _inner(item: Any) -> dict[str, Any]:
-    """The records inside a record."""
-    fields = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
+def hyperparameters(item: Any) -> dict[str, Any]:
+    """Read the declared hyperparameters of a record by name."""
     return {
-        f.name: getattr(item, f.name)
-        for f in fields
-        if dataclasses.is_dataclass(getattr(item, f.name))
+        f.name: getattr(item, f.name) for f in _fields(item) if f.metadata.get(_DECLARED, False)
     }
 
 
+def _inner(item: Any) -> dict[str, Any]:
+    """Find the records inside a record."""
+    values = {f.name: getattr(item, f.name) for f in _fields(item)}
+    return {name: value for name, value in values.items() if _is_record(value)}
+
+
+def _fields(item: Any) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(item) if _is_record(item) else ()
+
+
+def _is_record(item: Any) -> bool:
+    return dataclasses.is_dataclass(item) and not isinstance(item, type)
+
+
 def structure(item: T) -> T:
-    """The same item with its float fields blanked, and those of the records in it: what has one
-    structure can be stacked.
+    """Blank the hyperparameters of a record and of the records in it: equal structures can share a
+    stack.
     """
     changed = dict.fromkeys(hyperparameters(item), 0.0) | {
         name: structure(part) for name, part in _inner(item).items()
@@ -108,15 +125,15 @@ def structure(item: T) -> T:
 
 
 def stacked(items: Sequence[T], device: torch.device) -> T:
-    """One item for R runs: a float field in which the runs differ, its own or of a record in it,
-    becomes a tensor (R,).
+    """Make one item for R runs: a hyperparameter in which they differ, its own or of a record in
+    it, becomes a tensor (R,).
 
     Raises:
-        ValueError: if the items differ in more than float fields.
+        ValueError: if the items differ in more than hyperparameters.
     """
     if any(structure(item) != structure(items[0]) for item in items):
         raise ValueError(
-            f"{items[0]} and others differ in more than float fields and cannot share a stack"
+            f"{items[0]} and others differ in more than hyperparameters and cannot share a stack"
         )
     columns = {name: [getattr(item, name) for item in items] for name in hyperparameters(items[0])}
     varied = {
@@ -131,15 +148,17 @@ def stacked(items: Sequence[T], device: torch.device) -> T:
 
 
 def column(value: float | Tensor, like: Tensor) -> Tensor:
-    """A hyperparameter as a column (R, 1) that multiplies ``like``, (R, P)."""
+    """Lay out a hyperparameter as a column (R, 1) that multiplies ``like``, (R, P)."""
     if isinstance(value, Tensor):
         return value.to(like.dtype)[:, None]
     return like.new_full((len(like), 1), value)
 
 
 def _replace_unchecked(item: T, columns: Mapping[str, Any]) -> T:
-    """A copy with other values; those that it replaces were checked when the items were made."""
+    """Copy with other values, past ``__post_init__``: each run's were checked when it was made, and
+    a tensor of them would not pass.
+    """
     copy = object.__new__(type(item))
-    for f in dataclasses.fields(item):
+    for f in _fields(item):
         object.__setattr__(copy, f.name, columns.get(f.name, getattr(item, f.name)))
     return copy

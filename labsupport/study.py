@@ -16,11 +16,12 @@ from labsupport.types import Arm, Recipe, Result
 
 
 def vary(recipe: Recipe, **values: Any) -> Recipe:
-    """The recipe with some fields changed, by name, be they its model's, its rule's, those of a
-    record inside them, or its own.
+    """Change some fields of a recipe, by name, be they its model's, its rule's, those of a record
+    inside them, or its own.
 
     Raises:
-        ValueError: for a name that none of them has, with the names there are.
+        ValueError: for a name that none of them has, with the names there are; and what the record
+            itself says of a value that it does not take.
     """
     for name, value in values.items():
         owners = list(_owners(recipe))
@@ -33,7 +34,9 @@ def vary(recipe: Recipe, **values: Any) -> Recipe:
 
 
 def _owners(item: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, ...], list[str]]]:
-    """Each record in a record, by its path, with the names of its fields; the outer one last."""
+    """Yield each record in a record, by its path, with the names of its fields; the outer one
+    last.
+    """
     names = [f.name for f in dataclasses.fields(item)]
     for name in names:
         if dataclasses.is_dataclass(getattr(item, name)):
@@ -42,7 +45,7 @@ def _owners(item: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[tuple[str, 
 
 
 def _changed(item: Any, path: tuple[str, ...], value: Any) -> Any:
-    """The record with what is at the path replaced."""
+    """Copy the record with what is at the path replaced."""
     name, *rest = path
     return dataclasses.replace(
         item, **{name: _changed(getattr(item, name), tuple(rest), value) if rest else value}
@@ -50,22 +53,39 @@ def _changed(item: Any, path: tuple[str, ...], value: Any) -> Any:
 
 
 def grid(recipe: Recipe, prefix: str = "", **axes: Iterable[Any]) -> list[Arm]:
-    """One arm for every combination of values: grid(recipe, lr=[0.1, 1], weight_decay=[0, 1e-3]).
+    """Make one arm for every combination of values: grid(recipe, lr=[0.1, 1], weight_decay=[0,
+    1e-3]).
 
     Args:
         recipe: what all arms share.
         prefix: put before each arm's name, to tell two grids of one study apart.
         axes: fields of the recipe, its rule or its model, each with its values.
+
+    Raises:
+        ValueError: for an axis without values, with one value twice, or with something that is no
+            collection of values; and as ``vary``.
     """
+    labels = {axis: _labels(axis, values) for axis, values in axes.items()}
     arms = []
-    for values in itertools.product(*axes.values()):
-        named = dict(zip(axes, values, strict=True))
-        name = ", ".join(
-            f"{axis}={value:.3g}" if isinstance(value, float) else f"{axis}={value}"
-            for axis, value in named.items()
-        )
+    for chosen in itertools.product(*(pairs for pairs in labels.values())):
+        named = {axis: value for axis, (value, _) in zip(axes, chosen, strict=True)}
+        name = ", ".join(f"{axis}={label}" for axis, (_, label) in zip(axes, chosen, strict=True))
         arms.append(Arm(f"{prefix}{name}", vary(recipe, **named), named))
     return arms
+
+
+def _labels(axis: str, values: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Label the values of an axis: numbers with three digits, or with as many as tell them
+    apart.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ValueError(f"{axis} is {values!r}; an axis is a list of values: {axis}=[{values!r}]")
+    values = list(values)
+    for digits in range(3, 18):
+        labels = [f"{v:.{digits}g}" if isinstance(v, float) else f"{v}" for v in values]
+        if values and len(set(labels)) == len(labels):
+            return list(zip(values, labels, strict=True))
+    raise ValueError(f"{axis} is {values}; an axis has at least one value, and each value once")
 
 
 def study(

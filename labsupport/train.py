@@ -1,8 +1,8 @@
 """The one training loop: many runs, seeds x hyperparameters, at once.
 
-``iterate_steps`` yields the runs after every step; ``train`` walks to the end, measures on the way,
-and notes which
-runs diverged and when. The loop knows no optimizer: a rule says how parameters change.
+``iterate_steps`` yields the runs after every step; ``train`` takes all steps, measures on the way,
+and notes which runs diverged and when. The loop knows no optimizer: a rule says how parameters
+change.
 """
 
 import math
@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from labsupport import augment, datasets, runtime, workers
 from labsupport.stacks import Stack, stacked, structure
-from labsupport.types import Batch, Dataset, Net, Recipe, Step
+from labsupport.types import Batch, ChecksData, Dataset, MixableNet, Net, Recipe, Step
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda done: 1.0,
@@ -27,15 +27,19 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 MOST_RUNS = 64
 """Runs in one stack: more of them do not go faster and only take memory."""
 EVAL_ROWS = 250
+"""Samples that are evaluated at once: what a layer puts out should fit in the cache."""
 QUIET_SECONDS = 2.0
+"""A progress bar comes up after so long."""
 
-Probe = Callable[[Net, Stack, dict[str, Tensor], Dataset], dict[str, Tensor]]
-"""What else to measure: (net, params, buffers, dataset) -> {metric: (R,)}."""
+Probe = Callable[[Any, Stack, dict[str, Tensor], Dataset], dict[str, Tensor]]
+"""What else to measure: (net, params, buffers, dataset) -> {metric: (R,)}. Which networks it can
+look into is the probe's affair.
+"""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What came of R runs."""
+    """What R runs have become."""
 
     metrics: list[tuple[int, str, Tensor]]
     """(epoch, metric, values (R,)) in the order of measurement; NaN from the epoch in which a run
@@ -57,8 +61,8 @@ def iterate_steps(
     after every step.
 
     Args:
-        recipes: R recipes of one structure: they differ in float fields of model, rule, mixup and
-            transforms at most.
+        recipes: R recipes of one structure: they differ in hyperparameters of model, rule, mixup
+            and transforms at most.
         seeds: R seeds. A run's weights, batches and noise come from its seed alone.
         dataset: the data; loaded by the recipe's name if not given.
 
@@ -66,16 +70,17 @@ def iterate_steps(
         A Step, the first with t = 0; its parameters are updated in place by the next one.
 
     Raises:
-        ValueError: if the recipes differ in structure, or name an unknown schedule, data set or
-            size.
+        ValueError: if the recipes differ in structure, or cannot be trained: see ``check``.
     """
-    first = _check(recipes, seeds)
+    first = _same_structure(recipes, seeds)
     dataset = dataset or load(first)
+    check(first, dataset)
     dtype = getattr(torch, first.dtype)
     model = stacked([recipe.model for recipe in recipes], runtime.device())
     rule = stacked([recipe.rule for recipe in recipes], runtime.device())
-    params, buffers = model.init([runtime.generator(seed, "init") for seed in seeds])
-    params = Stack.of({name: p.to(dtype) for name, p in params.items()})
+    # drawn in float32 and then cast: a run starts from the same weights in either precision
+    drawn, buffers = model.init([runtime.generator(seed, "init") for seed in seeds])
+    params = Stack.of({name: p.to(dtype) for name, p in drawn.items()})
     buffers = {name: b.to(dtype) for name, b in buffers.items()}
     state = rule.init(model, params, [runtime.generator(seed, "rule") for seed in seeds])
     yield Step(0, 0, params.flat.new_full((len(seeds),), math.nan), params, buffers)
@@ -87,8 +92,8 @@ def iterate_steps(
 def batches(
     recipes: Sequence[Recipe], seeds: Sequence[int], dataset: Dataset
 ) -> Iterator[tuple[int, Batch]]:
-    """Epoch and batch of every step; each run shuffles the data by its own generator, every epoch
-    anew.
+    """Yield epoch and batch of every step; each run shuffles the data by its own generator, every
+    epoch anew.
 
     Args:
         recipes, seeds, dataset: as in ``iterate_steps``; the samples are changed and blended as the
@@ -107,6 +112,7 @@ def batches(
     size, steps = min(recipe.batch_size, len(y)), steps_in_epoch(recipe, dataset)
     lr_scale = SCHEDULES[recipe.schedule]
     for epoch in range(1, recipe.epochs + 1):
+        # one gather a step for all runs: their rows side by side, step after step
         order = torch.stack(
             [torch.randperm(len(y), generator=rng)[: steps * size] for rng in orders]
         ).to(y.device)
@@ -142,11 +148,13 @@ def train(
         of the stack, without what measuring took. A run that diverges is marked at its step and
         goes on; its neighbours do not notice.
     """
-    first = _check(recipes, seeds)
+    first = _same_structure(recipes, seeds)
     dataset = load(first)
     model = stacked([recipe.model for recipe in recipes], runtime.device())
     every = first.measure_every or max(first.epochs, 1)
-    losses, metrics, watch = [], [], Stopwatch()
+    losses: list[Tensor] = []
+    metrics: list[tuple[int, str, Tensor]] = []
+    watch = Stopwatch()
     for step in watch.over(iterate_steps(recipes, seeds, dataset)):
         losses += [step.loss] if step.t else []
         if len(losses) % steps_in_epoch(first, dataset) or (step.t == 0 and first.epochs):
@@ -169,12 +177,12 @@ def train(
 
 
 class Stopwatch:
-    """Counts the time that an iterator takes for its items, and not what is done with them."""
+    """Count the time that an iterator takes for its items, and not what is done with them."""
 
     seconds = 0.0
 
     def over(self, items: Iterator[Any]) -> Iterator[Any]:
-        """The same items."""
+        """Yield the same items."""
         while True:
             start = time.perf_counter()
             item = next(items, None)
@@ -185,12 +193,13 @@ class Stopwatch:
 
 
 def steps_in_epoch(recipe: Recipe, dataset: Dataset) -> int:
-    """Whole batches in the training part; the rest of a shuffled epoch is left out."""
+    """Count the whole batches in the training part; the rest of a shuffled epoch is left out."""
     return max(1, len(dataset.y_train) // recipe.batch_size)
 
 
 def _first_bad(losses: Sequence[Tensor], runs: int) -> Tensor:
-    """(R,) the first step, counted from 1, whose loss is not finite; 0 if there is none."""
+    """Find the first step of each run, counted from 1, whose loss is not finite; 0 if there is
+    none."""
     if not losses:
         return torch.zeros(runs, dtype=torch.long, device=runtime.device())
     bad = ~torch.isfinite(torch.stack(list(losses)))
@@ -205,7 +214,7 @@ def measure(
     dataset: Dataset,
     probes: Sequence[Probe] = (),
 ) -> dict[str, Tensor]:
-    """Loss and accuracy on each part of the data, and whatever the probes measure: {metric:
+    """Measure loss and accuracy on each part of the data, and whatever the probes measure: {metric:
     (R,)}.
     """
     measured = {}
@@ -223,8 +232,8 @@ def measure(
 def evaluate(
     net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy and accuracy of every run, both (R,), on samples x (N, ...) with labels y
-    (N,).
+    """Compute mean cross-entropy and accuracy of every run, both (R,), on samples x (N, ...) with
+    labels y (N,).
     """
     runs = len(params.flat)
     loss, right = params.flat.new_zeros(runs), params.flat.new_zeros(runs)
@@ -255,7 +264,12 @@ def train_many(
 
     Returns:
         (which of the runs, their Trained), one pair a stack.
+
+    Raises:
+        ValueError: if some recipe cannot be trained (see ``check``), before any is.
     """
+    for recipe in dict.fromkeys(_shape(recipe) for recipe, _ in runs):
+        check(recipe, load(recipe))
     stacks = _stacks([recipe for recipe, _ in runs], runtime.workers())
     jobs = [
         ([runs[row][0] for row in rows], [runs[row][1] for row in rows], probes) for rows in stacks
@@ -266,8 +280,8 @@ def train_many(
 
 
 def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:
-    """Rows that train together: equal structure, at most MOST_RUNS, and at least one stack for each
-    worker.
+    """Group rows that train together: equal structure, at most MOST_RUNS, and at least one stack
+    for each worker.
     """
     groups: dict[Recipe, list[int]] = {}
     for row, recipe in enumerate(recipes):
@@ -281,7 +295,7 @@ def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:
 
 
 def _shape(recipe: Recipe) -> Recipe:
-    """A recipe without the numbers that runs of one stack may differ in."""
+    """Blank the numbers of a recipe that runs of one stack may differ in."""
     return replace(
         recipe,
         model=structure(recipe.model),
@@ -292,7 +306,7 @@ def _shape(recipe: Recipe) -> Recipe:
 
 
 def load(recipe: Recipe) -> Dataset:
-    """The data of a recipe."""
+    """Load the data of a recipe."""
     return datasets.load(
         recipe.data,
         train_size=recipe.train_size,
@@ -302,8 +316,8 @@ def load(recipe: Recipe) -> Dataset:
     )
 
 
-def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
-    """The first recipe, if all fit in one stack and can be trained."""
+def _same_structure(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
+    """Return the first recipe, if all fit in one stack."""
     if not recipes or len(recipes) != len(seeds):
         raise ValueError(
             f"{len(recipes)} recipes and {len(seeds)} seeds; there must be as many, and at"
@@ -312,32 +326,41 @@ def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
     first = recipes[0]
     if any(_shape(recipe) != _shape(first) for recipe in recipes):
         raise ValueError(
-            "recipes of one stack may differ only in float fields of model, rule, mixup and"
+            "recipes of one stack may differ only in hyperparameters of model, rule, mixup and"
             " transforms"
         )
-    if first.schedule not in SCHEDULES:
-        raise ValueError(f"schedule is {first.schedule!r}; there are {', '.join(SCHEDULES)}")
-    if first.dtype not in ("float32", "float64"):
-        raise ValueError(f"dtype is {first.dtype!r}; there are float32 and float64")
-    if first.epochs < 0 or first.batch_size < 1 or first.measure_every < 0:
-        raise ValueError(
-            f"batch_size {first.batch_size} must be at least 1, epochs {first.epochs} and"
-            f" measure_every {first.measure_every} at least 0"
-        )
-    if first.augment and first.standardize:
-        raise ValueError(
-            "augment changes inputs that were scaled as a whole; standardize scales every column"
-            " apart"
-        )
-    _check_mixup(first)
     return first
 
 
-def _check_mixup(recipe: Recipe) -> None:
-    deepest, hidden = (
-        max(getattr(recipe.mixup, "layers", (0,))),
-        getattr(recipe.model, "depth", 1) - 1,
-    )
+def check(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuse a recipe that cannot be trained on its data, before anything is.
+
+    Raises:
+        ValueError: for a model or rule that is none, an unknown schedule or dtype, a model that
+            does not take the data, mixup at a layer that is not there, transforms of standardized
+            columns; it names the value and what is allowed.
+    """
+    for name, part, needed in (
+        ("model", recipe.model, ("init", "forward")),
+        ("rule", recipe.rule, ("init", "step")),
+    ):
+        if isinstance(part, type) or not all(hasattr(part, method) for method in needed):
+            raise ValueError(
+                f"{name} is {part!r}; it must be an object with the methods {' and '.join(needed)}"
+            )
+    if recipe.schedule not in SCHEDULES:
+        raise ValueError(f"schedule is {recipe.schedule!r}; there are {', '.join(SCHEDULES)}")
+    if recipe.dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype is {recipe.dtype!r}; there are float32 and float64")
+    if recipe.augment and recipe.standardize:
+        raise ValueError(
+            "augment changes inputs that were scaled as a whole; standardize scales every column"
+            " by itself"
+        )
+    if isinstance(recipe.model, ChecksData):
+        recipe.model.check_data(tuple(dataset.x_train.shape[1:]), dataset.classes)
+    deepest = max(recipe.mixup.layers) if recipe.mixup else 0
+    hidden = recipe.model.depth - 1 if isinstance(recipe.model, MixableNet) else 0
     if deepest > hidden:
         raise ValueError(
             f"mixup at layer {deepest}: {type(recipe.model).__name__} has {hidden} hidden layers"

@@ -1,20 +1,21 @@
 """The nouns of the book: what travels between the rooms. Frozen records and protocols, no logic.
 
-One alphabet of axes: R runs, B batch, D inputs, K classes, P parameters, T steps.
+One alphabet of axes: R runs, B batch, D inputs, H hidden, K classes, P parameters, T steps.
 
-A *float field* of a model or a rule, or of a record inside it, is a hyperparameter: runs that
-differ only in float fields
-train together, each with its own number. Every other field is structure: runs that differ in it
-train in separate stacks.
+Models, rules, gradient estimators, transforms and mixup are frozen records. Their fields that are
+declared with ``stacks.hyperparameter`` may differ between the runs of one stack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Generator, Tensor
+
+from labsupport.checks import is_count, is_number
+from labsupport.stacks import Stack
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set cut in three: what is trained on, what choices are made on, what is reported
-    on.
-    """
+    """A data set in three parts: to train on, to choose on, to report on."""
 
     name: str
     x_train: Tensor
@@ -45,20 +44,20 @@ class Dataset:
 
 
 class Mix(NamedTuple):
-    """How the samples of R batches are blended: who with whom, where, and how much."""
+    """How the samples of R batches are blended: which ones, at which layers, and how much."""
 
     partner: Tensor
     """(R·B,) for each row of the flattened batch the row that it is blended with, of the same
     run.
     """
-    weights: Mapping[int, Tensor]
-    """Layer -> (R,) how much of its own a sample keeps there; 0 is the inputs; 1 leaves a run as it
-    is.
+    coefficient: Mapping[int, Tensor]
+    """Layer -> the mixing coefficients λ (R,): the share of a sample itself in its blend. Layer 0
+    is the inputs; λ = 1 leaves a run as it is.
     """
 
 
 class Batch(NamedTuple):
-    """What one step of R runs sees."""
+    """What one step of R runs is given."""
 
     x: Tensor
     """(R, B, ...) inputs; each run draws its own."""
@@ -80,7 +79,7 @@ class Net(Protocol):
     """A network of which R copies with weights of their own are evaluated at once."""
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters and buffers, each (R, ...); run r draws from rngs[r] alone."""
+        """Draw parameters and buffers, each (R, ...); run r draws from rngs[r] alone."""
 
     def forward(
         self,
@@ -91,57 +90,120 @@ class Net(Protocol):
         training: bool = False,
         rngs: Sequence[Generator] = (),
     ) -> Tensor:
-        """Logits (R, B, K) of inputs (R, B, ...).
+        """Compute logits (R, B, K) of inputs (R, B, ...).
 
         When training, buffers are updated in place, and whatever run r draws it draws from rngs[r].
-        A network whose hidden layers can be blended takes a Mix besides, as ``mix``.
+        """
+
+
+@runtime_checkable
+class MixableNet(Net, Protocol):
+    """A network whose hidden layers can be blended."""
+
+    @property
+    def depth(self) -> int:
+        """Layers of weights; hidden layers 1 to depth - 1 can be blended."""
+
+    def forward(
+        self,
+        params: Mapping[str, Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+        mix: Mix | None = None,
+    ) -> Tensor:
+        """Compute logits as a Net, the layers blended that ``mix`` names."""
+
+
+class Transposable(Protocol):
+    """Parameters by name, with views of the matrices transposed: a Stack, or a part of one."""
+
+    @property
+    def transposed(self) -> Mapping[str, Tensor]:
+        """Matrices (R, out, in) as (R, in, out)."""
+
+    def __getitem__(self, name: str, /) -> Tensor: ...
+
+
+class HasBackprop(Protocol):
+    """A network with a backward pass of its own, written by hand."""
+
+    def backprop(
+        self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
+    ) -> Tensor | None:
+        """Write the gradient of the mean cross-entropy of each run to ``grads`` and return the
+        losses (R,); or do nothing and return None where autograd has to do it.
+        """
+
+
+@runtime_checkable
+class ChecksData(Protocol):
+    """A network that knows what it can be trained on."""
+
+    def check_data(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse inputs of another shape, without batch axes, or more classes than logits.
+
+        Raises:
+            ValueError: it says what the network takes and what the data have.
         """
 
 
 class GradientEstimator(Protocol):
-    """What an optimizer steps along: the gradient by backpropagation, or something else in its
-    place. A frozen record.
-    """
+    """What an optimizer steps along: the gradient by backpropagation, or something in its place."""
 
-    def init(self, net: Net, params: Any, rngs: Sequence[Generator]) -> Any:
-        """What it keeps between steps; whatever it draws for run r it draws from rngs[r]."""
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Any:
+        """Make the state that is updated in place from step to step; whatever it draws for run r it
+        draws from rngs[r].
+        """
 
     def __call__(
-        self, net: Net, params: Any, buffers: dict[str, Tensor], kept: Any, batch: Batch, out: Any
+        self,
+        net: Net,
+        params: Stack,
+        buffers: dict[str, Tensor],
+        state: Any,
+        batch: Batch,
+        out: Stack,
     ) -> Tensor:
-        """The loss of each run (R,) before the step, with what is stepped along written to ``out``,
-        shaped like params.
+        """Write what is stepped along to ``out``, shaped like params, and return the loss of each
+        run (R,) before the step.
         """
 
 
 class Rule(Protocol):
     """How parameters change: backpropagation with SGD is one rule, evolution is another."""
 
-    def init(self, net: Net, params: Any, rngs: Sequence[Generator]) -> Any:
-        """The state that the rule keeps between steps; whatever it draws for run r it draws from
-        rngs[r].
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Any:
+        """Make the state that the rule carries from step to step; whatever it draws for run r it
+        draws from rngs[r].
         """
 
     def step(
-        self, net: Net, params: Any, buffers: dict[str, Tensor], state: Any, batch: Batch
-    ) -> tuple[Any, Any, dict[str, Tensor]]:
-        """New parameters, new state, and metrics; ``metrics["loss"]`` is (R,), before the step."""
+        self, net: Net, params: Stack, buffers: dict[str, Tensor], state: Any, batch: Batch
+    ) -> tuple[Stack, Any, dict[str, Tensor]]:
+        """Return new parameters, new state, and metrics; ``metrics["loss"]`` is (R,), before the
+        step. Tensors may be updated in place.
+        """
 
 
 class Transform(Protocol):
-    """A change of the inputs in training: random crops, mirrors. A frozen record of its
-    settings.
-    """
+    """A random change of the inputs in training: crops, flips."""
 
     def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
-        """The changed inputs, (R, B, ...); run r draws from rngs[r]."""
+        """Change inputs (R, B, ...); run r draws from rngs[r]."""
 
 
 class Mixing(Protocol):
-    """A way to blend the samples of a batch. A frozen record of its settings."""
+    """A way to blend the samples of a batch."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """Where it may blend: 0 the inputs, i what hidden layer i puts out."""
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        """The blended batch; run r draws from rngs[r]."""
+        """Blend a batch; run r draws from rngs[r]."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +241,27 @@ class Recipe:
     dtype: str = "float32"
     """float32, or float64 where an identity is checked."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        for name, least in (("valid_size", 0), ("epochs", 0), ("batch_size", 1)):
+            if not is_count(getattr(self, name), least):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}; it must be a whole number of at least"
+                    f" {least}"
+                )
+        if self.train_size is not None and not is_count(self.train_size, 1):
+            raise ValueError(
+                f"train_size is {self.train_size!r}; it must be a whole number of at least 1, or"
+                " None for all samples"
+            )
+        if not is_count(self.measure_every):
+            raise ValueError(
+                f"measure_every is {self.measure_every!r}; it must be a whole number of at least 0"
+            )
+        if not is_number(self.label_noise, least=0, most=1):
+            raise ValueError(
+                f"label_noise is {self.label_noise!r}, a share of the training labels; it must be"
+                " in [0, 1]"
+            )
         if not isinstance(self.augment, tuple) or not all(map(callable, self.augment)):
             raise ValueError(
                 f"augment is {self.augment!r}; it must be a tuple of transforms, (RandomFlip(),)"
@@ -201,7 +283,7 @@ class Step(NamedTuple):
     """Epochs begun."""
     loss: Tensor
     """(R,) training loss of this step's batch, before the step; NaN before the first."""
-    params: Any
+    params: Stack
     buffers: dict[str, Tensor]
 
 

@@ -253,13 +253,15 @@ def test_hidden_layers_are_blended_where_each_run_says(net):
     batch = Batch(x, y, 1, 1.0, draws(range(3), "noise"))
     mix = Mixup(0.7, layers=(0, 1, 2))(batch, 10, draws(range(3), "mixup")).mix
     lam = torch.tensor([0.3, 0.6, 0.8])
-    mix = mix._replace(weights={i: torch.where(torch.arange(3) == i, lam, 1.0) for i in range(3)})
+    mix = mix._replace(
+        coefficient={i: torch.where(torch.arange(3) == i, lam, 1.0) for i in range(3)}
+    )
     blended = batch._replace(x=augment.blended(x, mix, 0), mix=mix)
     rules.gradients(net, Stack.of(params), dict(buffers), blended, grads)
     for run in range(3):
         own = {name: p[run : run + 1].clone() for name, p in params.items()}
         partner = mix.partner.view(3, 20)[run] - 20 * run
-        alone = mix._replace(partner=partner, weights={run: lam[run : run + 1]})
+        alone = mix._replace(partner=partner, coefficient={run: lam[run : run + 1]})
         first = augment.blended(x[run : run + 1], alone, 0)
         single = Batch(first, y[run : run + 1], 1, 1.0, draws([run], "noise"), mix=alone)
         found = Stack.of(own).like()
@@ -276,7 +278,7 @@ def test_hidden_layers_are_blended_where_each_run_says(net):
 def test_manifold_mixup_takes_each_layer_alike_often():
     batch = Batch(torch.zeros(3000, 2, 1), torch.zeros(3000, 2, dtype=torch.long), 1, 1.0, [])
     mix = Mixup(1.0, layers=(0, 2))(batch, 2, draws(range(3000), "mixup")).mix
-    unmixed = [(mix.weights[layer] == 1).sum().item() for layer in (0, 2)]
+    unmixed = [(mix.coefficient[layer] == 1).sum().item() for layer in (0, 2)]
     assert sum(unmixed) == 3000 and stats.binomtest(unmixed[0], 3000, 0.5).pvalue > 1e-3
 
 
@@ -335,11 +337,11 @@ def test_label_noise_is_the_share_it_says_and_grows_around_itself():
         (lambda: recipe(mixup=0.2), "mixup is 0.2"),
         (
             lambda: end([recipe(augment=(RandomFlip(),), standardize=True)], [0]),
-            "standardize scales every column apart",
+            "standardize scales every column by itself",
         ),
         (
             lambda: end([recipe(), recipe(augment=(RandomFlip(),))], [0, 1]),
-            "may differ only in float fields",
+            "may differ only in hyperparameters",
         ),
         (lambda: datasets.load("mnist1d", label_noise=1.5), "label_noise is 1.5"),
     ],

@@ -68,6 +68,31 @@ def test_best_is_the_highest_accuracy_and_the_lowest_loss():
     )
 
 
+@pytest.mark.parametrize(
+    ("metric", "lower"),
+    [
+        ("ece", True),
+        ("test_ece", True),
+        ("calibration_error", True),
+        ("valid_loss", True),
+        ("seconds", True),
+        ("accuracy", False),
+        ("mc_accuracy", False),
+    ],
+)
+def test_best_knows_the_direction_of_a_metric_by_its_last_word(metric, lower):
+    found = compare.best(result({"low": A - 5, "high": A + 5}, metric), metric)
+    assert found.name == ("low" if lower else "high")
+
+
+def test_a_direction_that_is_not_known_is_asked_for():
+    found = result({"low": A - 5, "high": A + 5}, "norm2")
+    with pytest.raises(ValueError, match="'norm2' is better when it is lower is not known"):
+        compare.best(found, "norm2")
+    assert compare.best(found, "norm2", lower_is_better=True).name == "low"
+    assert compare.best(found, "norm2", lower_is_better=False).name == "high"
+
+
 def test_where_chooses_by_the_beginning_of_the_name_and_by_values():
     arms = [
         Arm("L2, lr=1", RECIPE, {"lr": 1.0}),

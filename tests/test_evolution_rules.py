@@ -131,7 +131,7 @@ def test_a_generation_is_the_references_for_each_run():
         picks = torch.randint(2, (4,), generator=rng)
         noise = torch.empty(4, before.shape[1]).normal_(generator=rng).double() * _used(params)
         expected = ev.next_generation(first, losses, picks, noise, parents=2, sigma=0.3)
-        same(state["population"].flat.view(2, 5, -1)[r], expected)
+        same(state.population.flat.view(2, 5, -1)[r], expected)
         same(params.flat[r], expected[0])
         same(metrics["loss"][r], losses.min())
 

@@ -57,10 +57,10 @@ def start(net):
     return Stack.of({name: p.double() for name, p in params.items()}), batch
 
 
-def steps(source, net, params, batch, kept=None):
+def steps(source, net, params, batch, state=None):
     out = params.like()
-    kept = source.init(net, params, generators("rule")) if kept is None else kept
-    return source(net, params, {}, kept, batch, out), out, kept
+    state = source.init(net, params, generators("rule")) if state is None else state
+    return source(net, params, {}, state, batch, out), out, state
 
 
 @pytest.mark.parametrize("net", NETS, ids=IDS)
@@ -97,12 +97,12 @@ def test_in_a_linear_network_both_are_backpropagation_for_soft_labels_too(source
 def test_the_fast_form_is_the_reference(source, by_hand, activation):
     net = MLP((40, 12, 9, 10), activation=activation)
     params, batch = start(net)
-    _, out, kept = steps(source, net, params, batch)
+    _, out, state = steps(source, net, params, batch)
     for r in range(3):
         ws, bs = ([params[f"{kind}{i}"][r] for i in (1, 2, 3)] for kind in ("weight", "bias"))
         done = backprop.forward(ws, bs, batch.x[r], activation)
         error = backprop.cross_entropy_slope(done.zs[-1], batch.y[r])
-        by_weight, by_bias = by_hand([kept[i][r] for i in kept], done, error, activation)
+        by_weight, by_bias = by_hand([state[i][r] for i in state], done, error, activation)
         for i, (w, b) in enumerate(zip(by_weight, by_bias, strict=True), start=1):
             torch.testing.assert_close(out[f"weight{i}"][r], w, rtol=1e-10, atol=1e-14)
             torch.testing.assert_close(out[f"bias{i}"][r], b, rtol=1e-10, atol=1e-14)
@@ -116,9 +116,9 @@ def test_the_filters_of_a_convolution_get_their_feedback_as_the_weights_would():
     params, batch = start(net)
     true = params.like()
     rules.gradients(net, params, {}, batch, true)
-    kept = {i: models.patches.matrix(net, params[f"weight{i}"]).mT for i in (2, 3)}
+    state = {i: models.patches.matrix(params[f"weight{i}"]).mT for i in (2, 3)}
     torch.testing.assert_close(
-        steps(FeedbackAlignment(), net, params, batch, kept)[1].flat,
+        steps(FeedbackAlignment(), net, params, batch, state)[1].flat,
         true.flat,
         rtol=1e-10,
         atol=1e-14,
@@ -128,7 +128,7 @@ def test_the_filters_of_a_convolution_get_their_feedback_as_the_weights_would():
 @pytest.mark.parametrize("net", NETS, ids=IDS)
 def test_layers_as_matrix_products_are_the_networks_own_forward_pass(net):
     params, batch = start(net)
-    hs, loss, _ = rules.feedback.rise(net, params, batch)
+    hs, loss, _ = rules.feedback.forward(net, params, batch)
     outputs = net.layers(params, {}, batch.x)
     for h, output in zip(hs[1:], outputs, strict=False):
         torch.testing.assert_close(h, output)
@@ -146,10 +146,10 @@ def test_the_way_back_to_the_inputs_is_the_adjoint_of_the_way_to_the_rows():
         (NETS[0], (3, 2, 40)),
     ]:
         h = torch.randn(shape).double()
-        rows = models.patches.rows(net, 1, h)
+        rows = models.patches.im2col(net, 1, h)
         g = torch.randn(rows.shape).double()
         torch.testing.assert_close(
-            (rows * g).sum(), (h * models.patches.spread(net, 1, g, h)).sum()
+            (rows * g).sum(), (h * models.patches.col2im(net, 1, g, h)).sum()
         )
 
 
@@ -168,11 +168,11 @@ def test_run_4_alone_is_run_4_in_company(source, net):
 def test_fixed_matrices_stay_and_redrawn_ones_do_not():
     params, batch = start(NETS[0])
     for source in (FeedbackAlignment(), DirectFeedbackAlignment()):
-        _, once, kept = steps(source, NETS[0], params, batch)
-        assert torch.equal(steps(source, NETS[0], params, batch, kept)[1].flat, once.flat)
+        _, once, state = steps(source, NETS[0], params, batch)
+        assert torch.equal(steps(source, NETS[0], params, batch, state)[1].flat, once.flat)
     for source in (FeedbackAlignment("redrawn"), DirectFeedbackAlignment("redrawn")):
-        _, once, kept = steps(source, NETS[0], params, batch)
-        _, again, _ = steps(source, NETS[0], params, batch, kept)
+        _, once, state = steps(source, NETS[0], params, batch)
+        _, again, _ = steps(source, NETS[0], params, batch, state)
         assert torch.equal(once["weight3"], again["weight3"]) and not torch.allclose(
             once["weight1"], again["weight1"]
         )
@@ -180,8 +180,8 @@ def test_fixed_matrices_stay_and_redrawn_ones_do_not():
 
 def test_signs_take_the_weights_signs_and_the_sizes_of_the_matrices():
     params, batch = start(NETS[0])
-    _, out, kept = steps(FeedbackAlignment("signs"), NETS[0], params, batch)
-    made = {i: m.abs() * params[f"weight{i}"].mT.sign() for i, m in kept.items()}
+    _, out, state = steps(FeedbackAlignment("signs"), NETS[0], params, batch)
+    made = {i: m.abs() * params[f"weight{i}"].mT.sign() for i, m in state.items()}
     assert torch.equal(steps(FeedbackAlignment(), NETS[0], params, batch, made)[1].flat, out.flat)
 
 
@@ -206,10 +206,10 @@ def test_matrices_have_the_spread_of_the_weights_they_replace_and_runs_may_scale
     recipe = Recipe(net, SGD(gradient=FeedbackAlignment(scale=2.0)))
     assert vary(recipe, scale=3.0).rule.gradient.scale == 3.0
     params = Stack.of(net.init(generators("init"))[0])
-    kept = FeedbackAlignment(scale=2.0).init(net, params, generators("rule"))
-    assert {i: tuple(m.shape) for i, m in kept.items()} == {2: (3, 300, 200), 3: (3, 200, 10)}
+    state = FeedbackAlignment(scale=2.0).init(net, params, generators("rule"))
+    assert {i: tuple(m.shape) for i, m in state.items()} == {2: (3, 300, 200), 3: (3, 200, 10)}
     assert all(
-        (m.std() / (2 * params[f"weight{i}"].std()) - 1).abs() < 0.03 for i, m in kept.items()
+        (m.std() / (2 * params[f"weight{i}"].std()) - 1).abs() < 0.03 for i, m in state.items()
     )
     direct = DirectFeedbackAlignment().init(net, params, generators("rule"))
     assert {i: tuple(m.shape) for i, m in direct.items()} == {1: (3, 300, 10), 2: (3, 200, 10)}
@@ -290,15 +290,15 @@ def begin(source, net):
 
 def test_a_matrix_of_the_wrong_shape_is_named_beside_the_right_one():
     params, batch = start(NETS[0])
-    kept = FeedbackAlignment().init(NETS[0], params, generators("rule"))
+    state = FeedbackAlignment().init(NETS[0], params, generators("rule"))
     with pytest.raises(
         ValueError, match=r"feedback of layer 3 has shape \(10, 9\); it must be \(9, 10\)"
     ):
-        steps(FeedbackAlignment(), NETS[0], params, batch, kept | {3: kept[3].mT})
+        steps(FeedbackAlignment(), NETS[0], params, batch, state | {3: state[3].mT})
     with pytest.raises(
         ValueError, match=r"feedback of layer 1 has shape no matrix; it must be \(12, 10\)"
     ):
-        steps(DirectFeedbackAlignment(), NETS[0], params, batch, kept)
+        steps(DirectFeedbackAlignment(), NETS[0], params, batch, state)
 
 
 def test_samples_blended_inside_the_network_are_refused():

@@ -37,7 +37,7 @@ def drawn(net=NET, runs=2, batch=6):
     return Stack.of({name: p.double() for name, p in params.items()}), Batch(x, y, 1, 1.0, rngs)
 
 
-def gradient(source, net, params, batch, kept=None):
+def gradient(source, net, params, batch, state=None):
     out = params.like()
     out.flat.fill_(99.0)
     with torch.no_grad():
@@ -45,7 +45,7 @@ def gradient(source, net, params, batch, kept=None):
             net,
             params,
             {},
-            source.init(net, params, batch.rngs) if kept is None else kept,
+            source.init(net, params, batch.rngs) if state is None else state,
             batch,
             out,
         )

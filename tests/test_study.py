@@ -7,8 +7,8 @@ import warnings
 import pandas as pd
 import pytest
 
-from labsupport import storage, study
-from labsupport.models import MLP
+from labsupport import storage, study, train
+from labsupport.models import CNN, MLP
 from labsupport.probes.weights import jacobian_norm, weight_norms
 from labsupport.rules import SGD
 from labsupport.types import Arm, Recipe
@@ -158,6 +158,53 @@ def test_vary_names_an_unknown_field_and_those_there_are():
         ValueError, match="no field 'drop_out' in this recipe; there are activation.* lr, momentum"
     ):
         study.vary(BASE, drop_out=0.5)
+
+
+def test_a_grid_tells_its_values_apart():
+    names = [arm.name for arm in study.grid(BASE, momentum=[0.9996, 0.9998])]
+    assert names == ["momentum=0.9996", "momentum=0.9998"]
+    values = [1 / 3, 0.1, 1e-3]
+    assert [a.name for a in study.grid(BASE, lr=values)] == ["lr=0.333", "lr=0.1", "lr=0.001"]
+    close = [0.1, 0.1 + 2e-17 + 1e-16]
+    assert len({arm.name for arm in study.grid(BASE, lr=close)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (dict(lr=[0.1, 0.1]), r"lr is \[0.1, 0.1\]; .* each value once"),
+        (dict(lr=[]), "at least one value"),
+        (dict(lr=0.1), r"lr is 0.1; an axis is a list of values: lr=\[0.1\]"),
+        (dict(activation="relu"), "activation is 'relu'; an axis is a list"),
+        (dict(lr=["0.1"]), "lr is '0.1'; it must be a number >= 0"),
+        (dict(lr=[float("nan")]), "lr is nan"),
+        (dict(epochs=[1.5]), "epochs is 1.5; it must be a whole number"),
+        (dict(train_size=[0]), "train_size is 0; it must be a whole number"),
+        (dict(dropout=[1.0]), r"dropout is 1.0, .* in \[0, 1\)"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named_where_it_is_given(axes, message):
+    with pytest.raises(ValueError, match=message):
+        study.grid(BASE, **axes)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (dict(sizes=(30, 10)), r"sizes of MLP are \(30, 10\); inputs \(40,\) of 10 classes"),
+        (dict(sizes=(40, 5)), "at least 10 last"),
+        (dict(train_size=10**6), "train_size 1000000 .* the training pool has 4000"),
+        (dict(model=CNN((1, 28, 28))), r"shape of CNN is \(1, 28, 28\) .* inputs \(40,\)"),
+        (dict(model=MLP), "model is <class .*MLP'>; it must be an object"),
+        (dict(rule="sgd"), "rule is 'sgd'; it must be an object with the methods init and step"),
+        (dict(schedule="linear"), "schedule is 'linear'; there are constant, cosine"),
+    ],
+)
+def test_an_arm_that_cannot_be_trained_is_named_before_any_is(change, message, monkeypatch):
+    monkeypatch.setattr(train, "train", None)
+    runs = [(BASE, 0), (study.vary(BASE, **change), 0)]
+    with pytest.raises(ValueError, match=message):
+        train.train_many(runs)
 
 
 def test_a_grid_has_an_arm_for_every_combination():

@@ -14,7 +14,7 @@ from torch import nn
 from labsupport import datasets, rules, runtime, train
 from labsupport.models import MLP, Vmapped
 from labsupport.rules import SGD, Adam, Backprop, EffectiveLRReplay
-from labsupport.stacks import Stack, column, stacked
+from labsupport.stacks import Stack, column, hyperparameter, stacked
 from labsupport.study import vary
 from labsupport.topics.weight_decay import reference as wd
 from labsupport.types import Batch, Dataset, Recipe
@@ -288,8 +288,8 @@ def hold_against_reference(rule, states, step):
 def test_the_cosine_schedule_scales_the_rate():
     ours = recipe(rule=SGD(lr=0.1), schedule="cosine", epochs=1)
     net = recipe(rule=SGD(lr=0.1), epochs=1)
-    paces = [batch.lr_scale for _, batch in train.batches([ours], [0], train.load(ours))]
-    assert paces == [1.0, pytest.approx(0.75), pytest.approx(0.25)]
+    scales = [batch.lr_scale for _, batch in train.batches([ours], [0], train.load(ours))]
+    assert scales == [1.0, pytest.approx(0.75), pytest.approx(0.25)]
     assert [batch.lr_scale for _, batch in train.batches([net], [0], train.load(net))] == [1.0] * 3
 
 
@@ -303,9 +303,9 @@ def test_decay_reaches_only_what_it_is_told_to(decay_on, names):
     net = MLP(SIZES, norm="batch")
     params = Stack.of(net.init([runtime.generator(0, "init")])[0])
     before, state = params.flat.clone(), rule.init(net, params)
-    state["decay"].expand_as(params.flat)
+    state.decay.expand_as(params.flat)
     old = Stack(before, params.shapes)
-    params.flat.mul_(1 - 0.1 * state["decay"])
+    params.flat.mul_(1 - 0.1 * state.decay)
     assert {name for name in params if not torch.equal(params[name], old[name])} == names
 
 
@@ -376,8 +376,8 @@ def test_grad_mode_is_left_alone_between_steps():
     ("options", "message"),
     [
         (dict(schedule="linear"), "schedule is 'linear'"),
-        (dict(epochs=-1), "epochs -1"),
-        (dict(batch_size=0), "batch_size 0"),
+        (dict(epochs=-1), "epochs is -1"),
+        (dict(batch_size=0), "batch_size is 0"),
         (dict(data="mnist2d"), "no data set 'mnist2d'"),
         (dict(train_size=9999), "9999"),
         (dict(dtype="float8"), "dtype is 'float8'"),
@@ -389,7 +389,7 @@ def test_a_bad_recipe_is_named(options, message):
 
 
 def test_recipes_of_one_stack_must_share_their_structure():
-    with pytest.raises(ValueError, match="differ only in float fields"):
+    with pytest.raises(ValueError, match="differ only in hyperparameters"):
         next(train.iterate_steps([recipe(), recipe(rule=Adam())], [0, 1]))
     with pytest.raises(ValueError, match="2 recipes and 1 seeds"):
         next(train.iterate_steps([recipe()] * 2, [0]))
@@ -427,7 +427,7 @@ class Pulled(Backprop):
     source of another kind.
     """
 
-    strength: float = 0.0
+    strength: float = hyperparameter(0.0)
 
     def init(self, net, params, rngs):
         return torch.stack(
@@ -437,9 +437,9 @@ class Pulled(Backprop):
             ]
         )
 
-    def __call__(self, net, params, buffers, kept, batch, out):
-        loss = super().__call__(net, params, buffers, kept, batch, out)
-        out.flat.addcmul_(column(self.strength, out.flat), kept)
+    def __call__(self, net, params, buffers, state, batch, out):
+        loss = super().__call__(net, params, buffers, state, batch, out)
+        out.flat.addcmul_(column(self.strength, out.flat), state)
         return loss
 
 

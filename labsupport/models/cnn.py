@@ -41,7 +41,7 @@ class CNN(Layered):
     classes: int = 10
     kernel: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
             raise ValueError(
                 f"shape is {self.shape}; it must be (length,) or (channels, height, width)"
@@ -60,13 +60,25 @@ class CNN(Layered):
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the filters, (out, in, kernel, ...), and of the last layer, (K, units)."""
+        """Shapes of the filters, (out, in, kernel, ...), and of the last layer, (K, units)."""
         inputs, sides = (1, self.shape) if len(self.shape) == 1 else (self.shape[0], self.shape[1:])
         filters = [
             (o, i, *[self.kernel] * len(sides)) for i, o in pairwise((inputs, *self.channels))
         ]
         left = [-(-side // 2 ** len(self.channels)) for side in sides]
         return [*filters, (self.classes, self.channels[-1] * torch.Size(left).numel())]
+
+    def check_data(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse inputs of another shape, or more classes than there are logits.
+
+        Raises:
+            ValueError: it says what the network takes and what the data have.
+        """
+        if self.shape != shape or self.classes < classes:
+            raise ValueError(
+                f"shape of CNN is {self.shape} and classes {self.classes}; the data have inputs"
+                f" {shape} of {classes} classes"
+            )
 
     def layers(
         self,
@@ -78,8 +90,8 @@ class CNN(Layered):
         rngs: Sequence[Generator] = (),
         mix: Mix | None = None,
     ) -> list[Tensor]:
-        """What each layer puts out: (R, B, L, C) for signals, (R, B, C, H, W) for images, the
-        logits (R, B, K) last.
+        """Compute what each layer puts out: (R, B, L, C) for signals, (R, B, C, H, W) for images,
+        the logits (R, B, K) last.
         """
         masks = layers.masks(self.dropout, rngs, x, self.shapes[-1][1:]) if training else None
         weights = [self.weight(params, i) for i in range(1, self.depth + 1)]
@@ -89,10 +101,20 @@ class CNN(Layered):
         last = last * masks[0] if masks else last
         return [*outputs, torch.baddbmm(params[f"bias{self.depth}"][:, None], last, weights[-1].mT)]
 
-    def _signals(self, params, weights, buffers, x, training, rngs, mix) -> list[Tensor]:
-        """As one matrix product a layer over all runs: the windows of a signal, laid side by side,
-        times the filters.
+    def _signals(
+        self,
+        params: Tensors,
+        weights: Sequence[Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        training: bool,
+        rngs: Sequence[Generator],
+        mix: Mix | None,
+    ) -> list[Tensor]:
+        """Convolve by one matrix product a layer over all runs: the windows of a signal, laid side
+        by side, times the filters.
         """
+        # channels last: the windows side by side are then rows of a matrix without a copy more
         outputs = [x.unsqueeze(-1)]
         for i, w in enumerate(weights[:-1], start=1):
             runs, batch, length = outputs[-1].shape[:3]
@@ -115,7 +137,16 @@ class CNN(Layered):
             )
         return outputs[1:]
 
-    def _images(self, params, weights, buffers, x, training, rngs, mix) -> list[Tensor]:
+    def _images(
+        self,
+        params: Tensors,
+        weights: Sequence[Tensor],
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        training: bool,
+        rngs: Sequence[Generator],
+        mix: Mix | None,
+    ) -> list[Tensor]:
         outputs = [x]
         for i, w in enumerate(weights[:-1], start=1):
             z = _convolved(outputs[-1], w, params[f"bias{i}"], self.kernel // 2)
@@ -126,7 +157,7 @@ class CNN(Layered):
 
 
 def _convolved(x: Tensor, w: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """Images (R, B, C, H, W) under filters, stride 2, run by run: one product over all runs is
+    """Convolve images (R, B, C, H, W) with stride 2, run by run: one product over all runs is
     slower than torch's own.
 
     Where products are taken in bfloat16, channels lie last in memory, as a GPU's convolutions want

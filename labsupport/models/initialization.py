@@ -1,9 +1,9 @@
 r"""Initialization: how the weights of a layer are drawn before the first step.
 
-A layer computes :math:`z = Wx + b` with W of shape (fan_out, fan_in), as in ``torch.nn.Linear``.
-Every initializer
-takes that shape and a generator, and draws from the generator alone: the same generator, the same
-weights.
+A layer computes :math:`z = Wx + b` with W of shape (out, in), as in ``torch.nn.Linear``; a
+convolution has filters (out, in, kernel, ...). Fans count the products of a unit: fan_in is
+in times the places of the kernel, fan_out is out times the places. Every initializer takes the
+shape and a generator, and draws from the generator alone: the same generator, the same weights.
 """
 
 import math
@@ -12,25 +12,44 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-Shape = tuple[int, int]
+from labsupport.checks import is_count
+
+Shape = tuple[int, ...]
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """Count (fan_in, fan_out) of weights (out, in, kernel, ...), as ``torch.nn.init`` does.
+
+    Raises:
+        ValueError: for fewer than two axes, or one that is not a whole number of at least 1.
+    """
+    if len(shape) < 2 or not all(is_count(side, 1) for side in shape):
+        raise ValueError(
+            f"shape is {tuple(shape)}; it must be (fan_out, fan_in), or (out, in, kernel, ...) of a"
+            " convolution, each at least 1"
+        )
+    places = math.prod(shape[2:])
+    return shape[1] * places, shape[0] * places
 
 
 def zero(shape: Shape, rng: Generator) -> Tensor:
     """All weights zero: nothing is drawn.
 
     Args:
-        shape: (fan_out, fan_in), each at least 1.
+        shape: (out, in), or (out, in, kernel, ...), each at least 1.
         rng: the run's generator.
 
     Returns:
-        Weights (fan_out, fan_in), float32.
+        Weights of that shape, float32.
 
     Raises:
-        ValueError: for a shape that is not two whole numbers of at least 1.
+        ValueError: for a shape of fewer than two axes, or one that is not a whole number of at
+            least 1.
 
     Source: the lecture, "Example of poor initialization".
     """
-    return torch.zeros(*_checked(shape))
+    fans(shape)
+    return torch.zeros(shape)
 
 
 def equal_rows(shape: Shape, rng: Generator) -> Tensor:
@@ -41,8 +60,8 @@ def equal_rows(shape: Shape, rng: Generator) -> Tensor:
 
     Source: the lecture, "Example of poor initialization": what if a1 = b1 and a2 = b2?
     """
-    fan_out, fan_in = _checked(shape)
-    return kaiming_normal((1, fan_in), rng).expand(fan_out, fan_in).clone()
+    fans(shape)
+    return kaiming_normal((1, *shape[1:]), rng).expand(shape).clone()
 
 
 def normal(shape: Shape, rng: Generator) -> Tensor:
@@ -51,7 +70,8 @@ def normal(shape: Shape, rng: Generator) -> Tensor:
 
     Args, Returns, Raises: as in :func:`zero`.
     """
-    return torch.empty(*_checked(shape)).normal_(0.0, 1.0, generator=rng)
+    fans(shape)
+    return torch.empty(shape).normal_(0.0, 1.0, generator=rng)
 
 
 def xavier_uniform(shape: Shape, rng: Generator) -> Tensor:
@@ -68,8 +88,8 @@ def xavier_uniform(shape: Shape, rng: Generator) -> Tensor:
     Source: Glorot & Bengio (2010), equation 16; the lecture, "Good Init can help fight Vanishing
     Gradient".
     """
-    bound = math.sqrt(6 / sum(_checked(shape)))
-    return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
+    bound = math.sqrt(6 / sum(fans(shape)))
+    return torch.empty(shape).uniform_(-bound, bound, generator=rng)
 
 
 def xavier_normal(shape: Shape, rng: Generator) -> Tensor:
@@ -79,7 +99,8 @@ def xavier_normal(shape: Shape, rng: Generator) -> Tensor:
 
     Source: as ``torch.nn.init.xavier_normal_``.
     """
-    return torch.empty(*shape).normal_(0.0, math.sqrt(2 / sum(_checked(shape))), generator=rng)
+    std = math.sqrt(2 / sum(fans(shape)))
+    return torch.empty(shape).normal_(0.0, std, generator=rng)
 
 
 def kaiming_normal(shape: Shape, rng: Generator) -> Tensor:
@@ -93,7 +114,8 @@ def kaiming_normal(shape: Shape, rng: Generator) -> Tensor:
     Source: He et al. (2015), equation 10; the lecture, "Good Init can help fight Vanishing
     Gradient".
     """
-    return torch.empty(*shape).normal_(0.0, math.sqrt(2 / _checked(shape)[1]), generator=rng)
+    fan_in, _ = fans(shape)
+    return torch.empty(shape).normal_(0.0, math.sqrt(2 / fan_in), generator=rng)
 
 
 def kaiming_normal_fan_out(shape: Shape, rng: Generator) -> Tensor:
@@ -104,7 +126,8 @@ def kaiming_normal_fan_out(shape: Shape, rng: Generator) -> Tensor:
 
     Source: He et al. (2015), equation 14.
     """
-    return torch.empty(*shape).normal_(0.0, math.sqrt(2 / _checked(shape)[0]), generator=rng)
+    _, fan_out = fans(shape)
+    return torch.empty(shape).normal_(0.0, math.sqrt(2 / fan_out), generator=rng)
 
 
 def kaiming_uniform(shape: Shape, rng: Generator) -> Tensor:
@@ -115,13 +138,14 @@ def kaiming_uniform(shape: Shape, rng: Generator) -> Tensor:
 
     Source: as ``torch.nn.init.kaiming_uniform_`` with ``nonlinearity="relu"``.
     """
-    bound = math.sqrt(6 / _checked(shape)[1])
-    return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
+    fan_in, _ = fans(shape)
+    bound = math.sqrt(6 / fan_in)
+    return torch.empty(shape).uniform_(-bound, bound, generator=rng)
 
 
 def orthogonal(shape: Shape, rng: Generator) -> Tensor:
     r"""A random matrix with orthonormal rows or columns, whichever are fewer: it stretches no
-    vector.
+    vector. Filters are rows (out, fan_in).
 
     The factor Q of a Gaussian matrix, each column turned so that R has a positive diagonal; without
     that, Q is not uniform over the orthogonal matrices.
@@ -130,23 +154,25 @@ def orthogonal(shape: Shape, rng: Generator) -> Tensor:
 
     Source: Saxe et al. (2014); the algorithm is that of ``torch.nn.init.orthogonal_``.
     """
-    fan_out, fan_in = _checked(shape)
-    drawn = torch.empty(fan_out, fan_in).normal_(0.0, 1.0, generator=rng)
-    q, r = torch.linalg.qr(drawn.T if fan_out < fan_in else drawn)
+    fan_in, _ = fans(shape)
+    drawn = torch.empty(shape[0], fan_in).normal_(0.0, 1.0, generator=rng)
+    wide = shape[0] < fan_in
+    q, r = torch.linalg.qr(drawn.T if wide else drawn)
     q = q * r.diagonal().sign()
-    return q.T.contiguous() if fan_out < fan_in else q
+    return (q.T.contiguous() if wide else q).view(shape)
 
 
 def torch_default(shape: Shape, rng: Generator) -> Tensor:
-    r"""What ``torch.nn.Linear`` does by itself: uniform in :math:`\pm 1/\sqrt{n_{in}}`, a variance
+    r"""What torch's layers do by themselves: uniform in :math:`\pm 1/\sqrt{n_{in}}`, a variance
     of 1/(3 n_in).
 
     Args, Returns, Raises: as in :func:`zero`.
 
-    Source: ``torch.nn.Linear.reset_parameters``.
+    Source: ``torch.nn.Linear.reset_parameters`` and that of the convolutions.
     """
-    bound = 1 / math.sqrt(_checked(shape)[1])
-    return torch.empty(*shape).uniform_(-bound, bound, generator=rng)
+    fan_in, _ = fans(shape)
+    bound = 1 / math.sqrt(fan_in)
+    return torch.empty(shape).uniform_(-bound, bound, generator=rng)
 
 
 SCHEMES: dict[str, Callable[[Shape, Generator], Tensor]] = {
@@ -165,9 +191,3 @@ SCHEMES: dict[str, Callable[[Shape, Generator], Tensor]] = {
     )
 }
 """Every initializer by name: what ``models.MLP(initializer=...)`` takes."""
-
-
-def _checked(shape: Shape) -> Shape:
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"shape is {tuple(shape)}; it must be (fan_out, fan_in), each at least 1")
-    return shape

@@ -1,6 +1,4 @@
-"""What all networks of the book share: layers one after another, their parameters, norms,
-activations and masks.
-"""
+"""Networks made of layers one after another: their parameters, norms, activations and masks."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +8,10 @@ import torch
 from torch import Generator, Tensor
 
 from labsupport import runtime
+from labsupport.checks import is_count, is_number
 from labsupport.models import initialization, layers
 from labsupport.models.layers import ACTIVATIONS, BIASES, NORMS, Tensors
+from labsupport.stacks import hyperparameter
 from labsupport.types import Mix
 
 
@@ -32,7 +32,7 @@ class Layered:
         gain: every weight matrix is multiplied by it at the start.
         dropout: the probability, in [0, 1), that a hidden unit is set to zero in training; the
             others are divided by 1 - dropout (inverted dropout).
-        noise: how far noisy batch norm moves a unit, in deviations of that unit.
+        noise: how far noisy batch norm moves a unit, in standard deviations of that unit.
         ghost: batch norm's statistics are taken over groups of so many samples of the batch, in
             training; 0 takes the whole batch. The gradient is the whole batch's either way.
 
@@ -45,49 +45,52 @@ class Layered:
     norm: str | None = None
     initializer: str = "torch_default"
     bias: str = "uniform"
-    gain: float = 1.0
-    dropout: float = 0.0
-    noise: float = 0.0
+    gain: float = hyperparameter(1.0)
+    dropout: float = hyperparameter(0.0)
+    noise: float = hyperparameter(0.0)
     ghost: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, allowed in (
             ("activation", ACTIVATIONS),
             ("norm", NORMS),
             ("bias", BIASES),
             ("initializer", initialization.SCHEMES),
         ):
-            if getattr(self, field) not in allowed:
+            if getattr(self, field) not in tuple(allowed):
                 raise ValueError(
                     f"{field} is {getattr(self, field)!r}; there are {', '.join(map(str, allowed))}"
                 )
-        for field in ("gain", "noise", "ghost"):
-            if not 0 <= getattr(self, field) < math.inf:
+        for field in ("gain", "noise"):
+            if not is_number(getattr(self, field), least=0):
                 raise ValueError(
-                    f"{field} is {getattr(self, field)}; it must be a number of at least 0"
+                    f"{field} is {getattr(self, field)!r}; it must be a number of at least 0"
                 )
-        if not 0 <= self.dropout < 1:
+        if not is_count(self.ghost):
+            raise ValueError(f"ghost is {self.ghost!r}; it must be a whole number of at least 0")
+        if not is_number(self.dropout, least=0, below=1):
             raise ValueError(
-                f"dropout is {self.dropout}, the probability to drop a unit; it must be in [0, 1)"
+                f"dropout is {self.dropout!r}, the probability to drop a unit; it must be in [0, 1)"
             )
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Of the weights of each layer, (out, in, ...), as torch.nn has them."""
+        """Shapes of the weights of each layer, (out, in, ...), as torch.nn has them."""
         raise NotImplementedError
 
     @property
     def depth(self) -> int:
-        """How many layers of weights there are."""
+        """Count the layers of weights."""
         return len(self.shapes)
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Weights by the initializer, times the gain; scales one, shifts zero, running statistics 0
-        and 1.
+        """Draw weights by the initializer, times the gain; scales are one, shifts zero, running
+        statistics 0 and 1.
         """
         drawn = [self._draw(rng) for rng in rngs]
         device = runtime.device()
-        params, buffers = {}, {}
+        params: dict[str, Tensor] = {}
+        buffers: dict[str, Tensor] = {}
         for i, shape in enumerate(self.shapes, start=1):
             weight, bias = (
                 torch.stack([run[i - 1][k] for run in drawn]).to(device) for k in (0, 1)
@@ -95,6 +98,7 @@ class Layered:
             weight *= layers.per_run(self.gain, weight).reshape(-1, *[1] * len(shape))
             params |= {f"weight{i}": weight, f"bias{i}": bias}
             if self.norm == "weight":
+                # g = ‖v‖ at first: the function that the network without a norm starts from
                 params[f"length{i}"] = weight.flatten(2).norm(dim=2)
             elif self.norm and i < self.depth:
                 params[f"scale{i}"] = torch.ones(len(rngs), shape[0], device=device)
@@ -107,9 +111,10 @@ class Layered:
     def _draw(self, rng: Generator) -> list[tuple[Tensor, Tensor]]:
         drawn = []
         for shape in self.shapes:
-            fan_in = math.prod(shape[1:])
-            weight = initialization.SCHEMES[self.initializer]((shape[0], fan_in), rng).view(shape)
+            weight = initialization.SCHEMES[self.initializer](shape, rng)
+            fan_in, _ = initialization.fans(shape)
             bound = 1 / math.sqrt(fan_in) if self.bias == "uniform" else 0.0
+            # drawn even where it is zero, so that the weights of the next layer are the same
             drawn.append((weight, torch.empty(shape[0]).uniform_(-bound, bound, generator=rng)))
         return drawn
 
@@ -123,8 +128,8 @@ class Layered:
         rngs: Sequence[Generator] = (),
         mix: Mix | None = None,
     ) -> Tensor:
-        """Logits (R, B, K) of inputs (R, B, ...); in training, what run r draws it draws from
-        rngs[r].
+        """Compute logits (R, B, K) of inputs (R, B, ...); in training, what run r draws it draws
+        from rngs[r].
         """
         return self.layers(params, buffers, x, training=training, rngs=rngs, mix=mix)[-1]
 
@@ -138,13 +143,13 @@ class Layered:
         rngs: Sequence[Generator] = (),
         mix: Mix | None = None,
     ) -> list[Tensor]:
-        """What each layer puts out, blended where ``mix`` says so: the hidden ones after their
-        activation, the last one the logits (R, B, K).
+        """Compute what each layer puts out, blended where ``mix`` says so: the hidden ones after
+        their activation, the last one the logits (R, B, K).
         """
         raise NotImplementedError
 
     def weight(self, params: Tensors, layer: int) -> Tensor:
-        """The weights that a layer multiplies with, (R, out, in, ...)."""
+        """Give the weights that a layer multiplies with, (R, out, in, ...)."""
         return (
             layers.normed_weight(params, layer)
             if self.norm == "weight"
@@ -161,8 +166,8 @@ class Layered:
         rngs: Sequence[Generator],
         axis: int = -1,
     ) -> Tensor:
-        """Norm and activation of a hidden layer's products (R, B, ..., C), or with the channels on
-        another axis.
+        """Apply norm and activation to a hidden layer's products (R, B, ..., C), or with the
+        channels on another axis.
 
         Norms are taken in the weights' precision: a mean of numbers in bfloat16 has three digits.
         """

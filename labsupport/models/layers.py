@@ -3,11 +3,13 @@ knows a whole network.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from labsupport.ops.precision import widened
 from labsupport.runtime import uniform
 
 Tensors = Mapping[str, Tensor]
@@ -29,8 +31,8 @@ BN_MOMENTUM, BN_EPS = 0.1, 1e-5
 
 
 def per_run(value: float | Tensor, like: Tensor) -> Tensor:
-    """A hyperparameter as (R, 1, 1), or (1, 1, 1) where all runs share it, beside ``like``, (R, .,
-    .).
+    """Lay out a hyperparameter as (R, 1, 1), or (1, 1, 1) where all runs share it, beside ``like``,
+    (R, ., .).
     """
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
 
@@ -38,20 +40,23 @@ def per_run(value: float | Tensor, like: Tensor) -> Tensor:
 def masks(
     rate: float | Tensor, rngs: Sequence[Generator], like: Tensor, sizes: Sequence[int]
 ) -> list[Tensor] | None:
-    """For each hidden layer (R, B, H): 0 where a unit is dropped, 1 / (1 - rate) where it stays;
-    None if none is dropped.
+    """Draw dropout's masks (R, B, H) of each hidden layer: 0 where a unit is dropped, 1 / (1 -
+    rate) where it stays; None if none is dropped.
 
     Args:
         rate: the probability to drop a unit, a number or one a run.
         rngs: R generators.
-        like: the network's inputs (R, B, ...).
+        like: the network's inputs (R, B, ...); masks have their dtype.
         sizes: units of each hidden layer.
     """
     if not isinstance(rate, Tensor) and rate == 0:
         return None
-    batch, rate = like.shape[1], per_run(rate, like)
-    parts = uniform(rngs, batch * sum(sizes), like).split([batch * size for size in sizes], dim=1)
-    return [(part.view(len(like), batch, -1) >= rate) / (1 - rate) for part in parts]
+    # bfloat16 has no number between 0.996 and 1: rates and draws are compared with more digits
+    wide, batch = widened(like), like.shape[1]
+    stay = per_run(rate, wide)
+    # all layers from one draw, which costs a run one call of its generator
+    parts = uniform(rngs, batch * sum(sizes), wide).split([batch * size for size in sizes], dim=1)
+    return [((part.view(len(like), batch, -1) >= stay) / (1 - stay)).to(like) for part in parts]
 
 
 def batch_norm(
@@ -80,17 +85,16 @@ def batch_norm(
             for a batch that is not made of whole groups.
     """
     axis %= z.dim()
+    dtype, z = z.dtype, widened(z)  # a square overflows float16 from 256 on
+    scale, shift = (widened(params[f"{name}{layer}"]) for name in ("scale", "shift"))
     if not training:
-        mean, var = buffers[f"mean{layer}"], buffers[f"var{layer}"]
-        gain = params[f"scale{layer}"] * torch.rsqrt(var + BN_EPS)
-        return torch.addcmul(
-            _along(params[f"shift{layer}"] - mean * gain, z, axis), z, _along(gain, z, axis)
-        )
+        mean, var = (widened(buffers[f"{name}{layer}"]) for name in ("mean", "var"))
+        gain = scale * torch.rsqrt(var + BN_EPS)
+        y = torch.addcmul(_along(shift - mean * gain, z, axis), z, _along(gain, z, axis))
+        return y.to(dtype)
     groups = _groups(z.shape[1], ghost)
     parts = z.reshape(len(z) * groups, -1, *z.shape[2:])
-    scale, shift = (
-        params[f"{name}{layer}"].repeat_interleave(groups, 0) for name in ("scale", "shift")
-    )
+    scale, shift = (part.repeat_interleave(groups, 0) for part in (scale, shift))
     y, mean, var = _Normalize.apply(
         parts, _along(scale, parts, axis), _along(shift, parts, axis), axis
     )
@@ -101,14 +105,16 @@ def batch_norm(
         var.view(len(z), groups, -1).mean(1),
         parts[0].numel() // z.shape[axis],
     )
-    return y.reshape(z.shape)
+    return y.reshape(z.shape).to(dtype)
 
 
 def normalize(
-    z: Tensor, scale: Tensor, shift: Tensor, axes: Sequence[int]
+    z: Tensor, scale: Tensor, shift: Tensor, axes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalize z over these axes, then scale and shift: the result, z before scale and shift, its
-    mean and variance.
+    """Normalize z over these axes, then scale and shift.
+
+    Returns:
+        The result, what it was before scale and shift, and the mean and the variance of z.
 
     Raises:
         ValueError: for a single value a channel, whose variance is zero whatever it is.
@@ -116,6 +122,8 @@ def normalize(
     mean = z.mean(axes, keepdim=True)
     if z.numel() < 2 * mean.numel():
         raise ValueError("batch norm in training needs at least 2 values of each channel, not 1")
+    # the variance from the deviations: mean of squares minus square of the mean cancels all digits
+    # where the mean is large
     hat = z - mean
     var = hat.square().mean(axes, keepdim=True)
     hat.mul_(torch.rsqrt(var + BN_EPS))
@@ -123,9 +131,9 @@ def normalize(
 
 
 def normalize_backward(
-    dy: Tensor, hat: Tensor, scale: Tensor, var: Tensor, axes: Sequence[int]
+    dy: Tensor, hat: Tensor, scale: Tensor, var: Tensor, axes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients in z, scale and shift; ``batch_norm_backward`` in
+    """Compute the gradients in z, scale and shift; ``batch_norm_backward`` in
     topics/batch_norm/reference.py, for R runs at once.
     """
     dshift, dscale = dy.sum(axes, keepdim=True), (dy * hat).sum(axes, keepdim=True)
@@ -138,20 +146,21 @@ def normalize_backward(
 
 def track(buffers: dict[str, Tensor], layer: int, mean: Tensor, var: Tensor, size: int) -> None:
     """Move the running statistics (R, C) towards those of batches of ``size`` values, as
-    torch.nn.BatchNorm does.
+    torch.nn.BatchNorm does: the running variance is the unbiased one.
     """
-    buffers[f"mean{layer}"].lerp_(mean, BN_MOMENTUM)
-    buffers[f"var{layer}"].lerp_(var * (size / (size - 1)), BN_MOMENTUM)
+    for name, value in (("mean", mean), ("var", var * (size / (size - 1)))):
+        running = buffers[f"{name}{layer}"]
+        running.lerp_(value.to(running.dtype), BN_MOMENTUM)
 
 
 class _Normalize(torch.autograd.Function):
-    """``normalize`` with its backward pass by hand: a third of what autograd takes for its small
-    operations.
+    """Run ``normalize`` with its backward pass by hand: a third of what autograd takes for its
+    small operations.
     """
 
     @staticmethod
     def forward(
-        ctx, z: Tensor, scale: Tensor, shift: Tensor, axis: int
+        ctx: Any, z: Tensor, scale: Tensor, shift: Tensor, axis: int
     ) -> tuple[Tensor, Tensor, Tensor]:
         ctx.axes = [a for a in range(1, z.dim()) if a != axis]
         y, hat, mean, var = normalize(z, scale, shift, ctx.axes)
@@ -161,12 +170,13 @@ class _Normalize(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, dy: Tensor, *_: None) -> tuple[Tensor, Tensor, Tensor, None]:
-        return *normalize_backward(dy, *ctx.saved_tensors, ctx.axes), None
+    def backward(ctx: Any, dy: Tensor, *_: None) -> tuple[Tensor, Tensor, Tensor, None]:
+        hat, scale, var = ctx.saved_tensors
+        return *normalize_backward(dy, hat, scale, var, ctx.axes), None
 
 
 def _groups(batch: int, ghost: int) -> int:
-    """How many groups of ``ghost`` samples a batch has."""
+    """Count the groups of ``ghost`` samples in a batch."""
     if ghost and batch % ghost:
         raise ValueError(
             f"a batch of {batch} samples is not made of whole groups of {ghost} (ghost)"
@@ -178,14 +188,14 @@ def layer_norm(z: Tensor, params: Tensors, layer: int, axis: int = -1) -> Tensor
     """Normalize each sample of (R, B, ..., C) over all its channels and places: the same in
     training and evaluation.
     """
+    dtype, z = z.dtype, widened(z)
     normed = F.layer_norm(z, z.shape[2:], eps=BN_EPS)
-    return torch.addcmul(
-        _along(params[f"shift{layer}"], z, axis), normed, _along(params[f"scale{layer}"], z, axis)
-    )
+    scale, shift = (_along(widened(params[f"{n}{layer}"]), z, axis) for n in ("scale", "shift"))
+    return torch.addcmul(shift, normed, scale).to(dtype)
 
 
 def _along(value: Tensor, z: Tensor, axis: int) -> Tensor:
-    """(R, C) as (R, 1, ..., C, ..., 1) beside z."""
+    """View (R, C) as (R, 1, ..., C, ..., 1) beside z."""
     shape = [1] * z.dim()
     shape[0], shape[axis] = len(z), -1
     return value.reshape(shape)
@@ -199,17 +209,17 @@ def jitter(z: Tensor, noise: float | Tensor, rngs: Sequence[Generator], axis: in
     al. (2018), section 2.1, use noise of this kind to show that batch norm does not need stable
     distributions.
     """
+    dtype, z = z.dtype, widened(z)
     amount = torch.as_tensor(noise, dtype=z.dtype, device=z.device).reshape(-1, 1)
     stretch, move = uniform(rngs, 2 * z.shape[axis], z).chunk(2, dim=1)
     return torch.addcmul(
         _along(amount * (2 * move - 1), z, axis), z, _along(1 + amount * (stretch - 0.5), z, axis)
-    )
+    ).to(dtype)
 
 
 def normed_weight(params: Tensors, layer: int) -> Tensor:
-    """Weight norm: g v / ‖v‖, row by row; v (R, O, ...) is the layer's weight, g (R, O) its
-    length.
-    """
-    v = params[f"weight{layer}"]
+    """Scale each row of v (R, O, ...), the layer's weight, to its length g (R, O): g v / ‖v‖."""
+    given, g = params[f"weight{layer}"], params[f"length{layer}"]
+    v = widened(given)
     norm = v.flatten(2).norm(dim=2)
-    return v * (params[f"length{layer}"] / norm).view(*norm.shape, *[1] * (v.dim() - 2))
+    return (v * (widened(g) / norm).view(*norm.shape, *[1] * (v.dim() - 2))).to(given.dtype)

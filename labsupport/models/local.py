@@ -1,6 +1,4 @@
-"""A fully connected network whose every hidden layer has a head: a small network that guesses the
-label from it.
-"""
+"""A fully connected network with a head on every hidden layer, which guesses the label from it."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +10,7 @@ from torch import Generator, Tensor
 
 from labsupport import runtime
 from labsupport.models.layers import Tensors
-from labsupport.models.mlp import MLP
+from labsupport.models.mlp import MLP, check_sizes
 from labsupport.stacks import Stack
 from labsupport.types import Batch
 
@@ -22,7 +20,8 @@ class Part(Mapping[str, Tensor]):
 
     def __init__(self, stack: Tensors, names: Sequence[str]):
         """names: of the weights in ``stack``, first layer first; a bias is named as its weight."""
-        self._views, self.transposed = {}, {}
+        self._views: dict[str, Tensor] = {}
+        self.transposed: dict[str, Tensor] = {}
         for i, name in enumerate(names, start=1):
             self._views[f"weight{i}"], self._views[f"bias{i}"] = (
                 stack[name],
@@ -92,29 +91,29 @@ class LocalMLP:
         return len(self.sizes) - 2
 
     def head(self, i: int) -> MLP:
-        """The head of hidden layer i, counted from 1, as a network of its own."""
+        """Give the head of hidden layer i, counted from 1, as a network of its own."""
         return _mlp((self.sizes[i], *[self.width] * (self.heads - 1), self.sizes[-1]))
 
     def module(self, i: int) -> MLP:
-        """Hidden layer i with its head, as a network of its own."""
+        """Give hidden layer i with its head as a network of its own."""
         return _mlp((self.sizes[i - 1], *self.head(i).sizes))
 
     def head_names(self, i: int) -> list[str]:
-        """Of the weights of head i, first layer first."""
+        """Name the weights of head i, first layer first."""
         return [f"head{i}_weight{j}" for j in range(1, self.heads + 1)]
 
     def names(self, i: int) -> list[str]:
-        """Of the weights of module i: the layer's and its head's."""
+        """Name the weights of module i: the layer's and its head's."""
         return [f"weight{i}", *self.head_names(i)]
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters, each (R, ...), and no buffers."""
+        """Draw parameters, each (R, ...), and no buffers."""
         layers = {
             (f"weight{i}",): MLP((a, b))
             for i, (a, b) in enumerate(pairwise(self.sizes[:-1]), start=1)
         }
         heads = {tuple(self.head_names(i)): self.head(i) for i in range(1, self.modules + 1)}
-        params = {}
+        params: dict[str, Tensor] = {}
         for names, net in (layers | heads).items():
             drawn, _ = net.init(rngs)
             for j, name in enumerate(names, start=1):
@@ -124,15 +123,19 @@ class LocalMLP:
                 )
         return {name: p.to(runtime.device()) for name, p in params.items()}, {}
 
-    def rise(self, params: Tensors, i: int, x: Tensor) -> Tensor:
-        """What hidden layer i makes of what the one below puts out, (R, B, H)."""
+    def check_data(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse inputs that do not flatten to the first size, or more classes than the last."""
+        check_sizes(self, self.sizes, shape, classes)
+
+    def layer(self, params: Tensors, i: int, x: Tensor) -> Tensor:
+        """Compute what hidden layer i makes of what the one below puts out, (R, B, H)."""
         return torch.baddbmm(params[f"bias{i}"][:, None], x, params[f"weight{i}"].mT).relu_()
 
     def readouts(self, params: Tensors, x: Tensor) -> list[Tensor]:
-        """The logits of every head, (R, B, K), lowest layer first."""
+        """Compute the logits of every head, (R, B, K), lowest layer first."""
         h, found = x.flatten(2), []
         for i in range(1, self.modules + 1):
-            h = self.rise(params, i, h)
+            h = self.layer(params, i, h)
             found.append(self.head(i).forward(Part(params, self.head_names(i)), {}, h))
         return found
 
@@ -145,19 +148,23 @@ class LocalMLP:
         training: bool = False,
         rngs: Sequence[Generator] = (),
     ) -> Tensor:
-        """The logits of the last head, (R, B, K); the other heads are there for learning alone."""
+        """Compute the logits of the last head, (R, B, K); the other heads are there for learning
+        alone.
+        """
         h = x.flatten(2)
         for i in range(1, self.modules + 1):
-            h = self.rise(params, i, h)
+            h = self.layer(params, i, h)
         return self.head(self.modules).forward(Part(params, self.head_names(self.modules)), {}, h)
 
     def backprop(
         self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
     ) -> Tensor | None:
-        """End to end: the gradient of the last head's cross-entropy in all layers below it; the
-        other heads stand still.
+        """Write the gradient of the last head's cross-entropy in all layers below it, end to end;
+        the other heads stand still.
         """
+        if batch.mix:
+            return None
         grads.flat.zero_()
         whole = MLP((*self.sizes[:-1], *self.head(self.modules).sizes[1:]))
         names = [*(f"weight{i}" for i in range(1, self.modules)), *self.names(self.modules)]
-        return whole.backprop(Part(params, names), buffers, batch, Part(grads, names))
+        return whole.backward(Part(params, names), buffers, batch, Part(grads, names))

@@ -1,5 +1,4 @@
-"""Layers as matrix products: the rows that a layer multiplies with its weights, and the way back
-for what arrives at them.
+"""Layers as matrix products: im2col, col2im, and weights as matrices.
 
 A fully connected layer multiplies one row a sample. A convolution multiplies one row a place: the
 patch that the filter sees there. With these a backward pass is written once for all networks of the
@@ -14,25 +13,26 @@ from labsupport.models.cnn import CNN
 from labsupport.models.layered import Layered
 
 
-def matrix(net: Layered, weight: Tensor) -> Tensor:
-    """The weights of a layer (R, out, in, ...) as matrices (R, out, D), D being the length of a
-    row.
+def matrix(weight: Tensor) -> Tensor:
+    """Write the weights of a layer (R, out, in, ...) as matrices (R, out, D), D being the length of
+    a row.
     """
+    # signals have their channels last, so a patch runs over places first: filters are transposed
     return (weight.mT if weight.dim() == 4 else weight).flatten(2)
 
 
 def unmatrix(grad: Tensor, like: Tensor) -> Tensor:
-    """The other way round: a gradient (R, out, D) in the shape of the weights."""
+    """Write a gradient (R, out, D) in the shape of the weights: the inverse of ``matrix``."""
     return grad.unflatten(2, like.shape[:1:-1]).mT if like.dim() == 4 else grad.view(like.shape)
 
 
-def rows(net: Layered, layer: int, h: Tensor) -> Tensor:
-    """What a layer, counted from 1, multiplies with its weights: (R, N, D) of its inputs (R, B,
-    ...).
+def im2col(net: Layered, layer: int, h: Tensor) -> Tensor:
+    """Lay out what a layer, counted from 1, multiplies with its weights: (R, N, D) of its inputs
+    (R, B, ...).
 
     Signals have their channels last, (R, B, length, C), images first, (R, B, C, height, width).
     """
-    if not _convolves(net, layer):
+    if not isinstance(net, CNN) or layer == net.depth:
         return h.flatten(2)
     if len(net.shape) == 1:
         places = -(-h.shape[2] // 2)
@@ -44,11 +44,11 @@ def rows(net: Layered, layer: int, h: Tensor) -> Tensor:
     return patches.mT.reshape(len(h), -1, patches.shape[1])
 
 
-def spread(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
-    """What arrives at the rows, (R, N, D), added up at the inputs that they came from, shaped
-    ``like`` those inputs.
+def col2im(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
+    """Add up what arrives at the rows, (R, N, D), at the inputs that they came from, shaped
+    ``like`` those inputs: the transpose of ``im2col``.
     """
-    if not _convolves(net, layer):
+    if not isinstance(net, CNN) or layer == net.depth:
         return g.view(like.shape)
     runs, batch = like.shape[:2]
     if len(net.shape) == 1:
@@ -64,10 +64,10 @@ def spread(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
 
 
 def outputs(net: Layered, layer: int, z: Tensor, batch: int) -> Tensor:
-    """Products (R, N, out) in the shape in which the network has them: (R, B, out), (R, B, length,
-    C) or (R, B, C, height, width).
+    """Give products (R, N, out) the shape that they have in the network: (R, B, out), (R, B,
+    length, C) or (R, B, C, height, width).
     """
-    if not _convolves(net, layer):
+    if not isinstance(net, CNN) or layer == net.depth:
         return z
     if len(net.shape) == 1:
         return z.view(len(z), batch, -1, z.shape[2])
@@ -76,11 +76,7 @@ def outputs(net: Layered, layer: int, z: Tensor, batch: int) -> Tensor:
 
 
 def products(net: Layered, layer: int, v: Tensor) -> Tensor:
-    """The other way round: something shaped like a layer's outputs as (R, N, out)."""
-    if _convolves(net, layer) and len(net.shape) == 3:
+    """Write something shaped like a layer's outputs as (R, N, out): the inverse of ``outputs``."""
+    if isinstance(net, CNN) and layer < net.depth and len(net.shape) == 3:
         v = v.flatten(3).mT
     return v.flatten(1, -2) if v.dim() > 3 else v
-
-
-def _convolves(net: Layered, layer: int) -> bool:
-    return isinstance(net, CNN) and layer < net.depth

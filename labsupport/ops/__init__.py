@@ -3,5 +3,6 @@
 alternating_minimization  codes and weights by majorized and closed-form steps
 augmentation              crops, flips, rotations, cutout of image batches
 mixup                     blended samples and labels
+precision                 half precision: compute wider, or refuse
 standardization           columns with mean 0 and variance 1
 """

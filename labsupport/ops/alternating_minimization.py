@@ -6,14 +6,16 @@ are the pre-activations of the L hidden layers, (..., B, H_l). Leading axes, a r
 through. The last layer gives logits.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-ACTIVATIONS = {
+from labsupport.checks import is_number
+from labsupport.ops.precision import require_full
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "linear": lambda c: c,
     "sign": lambda c: torch.where(c >= 0, 1.0, -1.0).to(c.dtype),
@@ -98,6 +100,7 @@ def objective(
     biases.
     """
     check_positive("mu", mu)
+    require_full("inputs", x)
     left = residuals(weights, biases, codes, x, activation)
     penalty = sum(r.square().sum(-1).mean(-1) for r in left)
     logits = layer(weights[-1], biases[-1], _rho(activation)(codes[-1]))
@@ -115,8 +118,10 @@ def norm_bound(weight: Tensor) -> Tensor:
     A power iteration would come from below, and a step that trusts it may go too far. This comes
     from above, and is too large by a factor of rank^{1/k} at most.
     """
+    require_full("weights", weight)
     wide = weight.shape[-2] <= weight.shape[-1]
     gram = weight @ weight.mT if wide else weight.mT @ weight
+    # by its trace, so that no power overflows; squaring POWERS times gives the power 2^POWERS
     scale = _trace(gram).clamp_min(torch.finfo(weight.dtype).tiny)
     gram = gram / scale[..., None, None]
     for _ in range(POWERS):
@@ -344,22 +349,23 @@ def output_weights(A: Tensor, slope: Tensor, old: Tensor, ridge: Tensor | float)
 
 
 def _solve(A: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:
-    """right (A + λI)⁻¹."""
+    """Solve for right (A + λI)⁻¹; A is symmetric, so the transposed system has the same matrix."""
+    require_full("moments", A)
     eye = torch.eye(A.shape[-1], dtype=A.dtype, device=A.device)
     ridge = ridge[..., None, None] if isinstance(ridge, Tensor) and ridge.dim() else ridge
     return torch.linalg.solve(A + ridge * eye, right.mT).mT
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
-    """Raises a ValueError unless a number is finite and above 0; a tensor, one value a run, was
-    checked number by number.
+    """Refuse what is no finite number above 0; a tensor, one value a run, was checked number by
+    number.
     """
-    if not isinstance(value, Tensor) and not 0 < value < math.inf:
-        raise ValueError(f"{name} is {value}; it must be a finite number above 0")
+    if not isinstance(value, Tensor) and not is_number(value, above=0):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")
 
 
 def check_codes(weights: Sequence[Tensor], codes: Sequence[Tensor], x: Tensor) -> None:
-    """Raises a ValueError for codes that do not fit the layers or the batch."""
+    """Refuse codes that do not fit the layers or the batch."""
     if len(codes) != len(weights) - 1:
         raise ValueError(
             f"{len(codes)} codes for {len(weights)} layers; every layer but the last has one"
@@ -372,7 +378,7 @@ def check_codes(weights: Sequence[Tensor], codes: Sequence[Tensor], x: Tensor) -
             )
 
 
-def _rho(activation: str):
+def _rho(activation: str) -> Callable[[Tensor], Tensor]:
     if activation not in ACTIVATIONS:
         raise ValueError(
             f"activation is {activation!r}; alternating minimization has {', '.join(ACTIVATIONS)}"

@@ -1,12 +1,16 @@
-r"""Input standardization: mean 0 and variance 1 for every column, by what the training samples say.
+r"""Input standardization: mean 0 and variance 1 for every column, by statistics of the training
+samples.
 
-Symbols: X inputs (N, D), one row a sample. What it does to gradient descent is in conditioning.py.
+Symbols: X inputs (N, D), one row a sample. What it does to gradient descent is in
+topics/standardization/reference.py.
 """
 
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from labsupport.ops.precision import widened
 
 
 class Statistics(NamedTuple):
@@ -15,11 +19,11 @@ class Statistics(NamedTuple):
     mean: Tensor
     """(D,)"""
     std: Tensor
-    """(D,) root of the mean squared deviation, all positive."""
+    """(D,) standard deviation, all positive."""
 
 
 def fit(x: Tensor, *, correction: int = 0) -> Statistics:
-    r"""The mean and the deviation of every column.
+    r"""The mean and the standard deviation of every column.
 
     .. math::
 
@@ -28,11 +32,12 @@ def fit(x: Tensor, *, correction: int = 0) -> Statistics:
 
     Args:
         x: the training inputs, (N, ...), N at least 1; all axes but the first are columns.
-        correction: c: 0 is the population's deviation, 1 the sample's, ``torch.std``'s default. All
-            columns change by one factor, :math:`\sqrt{N/(N-1)}`.
+        correction: c: 0 is the population's standard deviation, 1 the sample's, ``torch.std``'s
+            default. All columns change by one factor, :math:`\sqrt{N/(N-1)}`.
 
     Returns:
-        Statistics of shape (...).
+        Statistics of shape (...), in float32 for inputs in half precision: a mean of three digits
+        would shift the column.
 
     Raises:
         ValueError: if there is no sample, the inputs are integers, the correction is neither 0 nor
@@ -52,7 +57,7 @@ def fit(x: Tensor, *, correction: int = 0) -> Statistics:
             f"column {name} is {x[0][where].item():g} in every one of {len(x)} "
             "samples: its variance is zero; leave it out"
         )
-    var, mean = torch.var_mean(x, 0, correction=correction)
+    var, mean = torch.var_mean(widened(x), 0, correction=correction)
     return Statistics(mean, var.sqrt())
 
 
@@ -75,7 +80,7 @@ def apply(x: Tensor, statistics: Statistics) -> Tensor:
         raise ValueError(
             f"x has columns {tuple(x.shape[1:])}, the statistics {tuple(statistics.mean.shape)}"
         )
-    return (x - statistics.mean) / statistics.std
+    return ((widened(x) - statistics.mean) / statistics.std).to(x.dtype)
 
 
 def standardize(x_train: Tensor, x_test: Tensor) -> tuple[Tensor, Tensor]:
@@ -112,6 +117,7 @@ def constant_columns(x: Tensor, tiny: float = 0.0) -> Tensor:
     require_samples(x)
     if tiny < 0:
         raise ValueError(f"tiny is {tiny}; it must be >= 0")
+    x = widened(x)  # the range of a float16 column can be infinite
     return x.amax(0) - x.amin(0) <= tiny * x.abs().amax(0)
 
 
@@ -141,8 +147,7 @@ def pipelines(x_train: Tensor, x_test: Tensor) -> dict[str, tuple[Tensor, Tensor
 
 
 def diagnose(x_train: Tensor, x_test: Tensor, z_train: Tensor, z_test: Tensor) -> str:
-    """Name what a pipeline did, from what went in and what came out: the one of :func:`pipelines`
-    that comes closest.
+    """Name what a pipeline did: the one of :func:`pipelines` that comes closest.
 
     Args:
         x_train, x_test: inputs (N, D) and (M, D).

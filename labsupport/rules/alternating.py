@@ -6,25 +6,40 @@ The steps are those of ops/alternating_minimization.py, for R runs at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from labsupport.checks import is_count, is_number
+from labsupport.models import MLP
 from labsupport.ops import alternating_minimization as am
-from labsupport.stacks import Stack
+from labsupport.ops.precision import require_full
+from labsupport.stacks import Stack, hyperparameter
 from labsupport.types import Batch, Net
 
 
-def _check(item: Any) -> None:
+class Moments(NamedTuple):
+    """What is remembered of past batches, of every layer; updated in place."""
+
+    A: list[Tensor]
+    """(R, I + 1, I + 1) mean of a aᵀ, with a last row and column for the bias."""
+    B: list[Tensor]
+    """(R, O, I + 1) mean of c aᵀ, of all layers but the last."""
+
+
+def _check(item: "AlternatingMinimization | CodeGradient") -> None:
     am.check_positive("mu", item.mu)
-    if item.code_steps < 0:
-        raise ValueError(f"code_steps is {item.code_steps}; it must be at least 0")
+    if not is_count(item.code_steps):
+        raise ValueError(
+            f"code_steps is {item.code_steps!r}; it must be a whole number of at least 0"
+        )
 
 
-def _check_net(net: Net) -> None:
+def _mlp(net: Net) -> MLP:
+    """Refuse networks that there are no steps for."""
     if (
-        not hasattr(net, "sizes")
+        not isinstance(net, MLP)
         or net.norm is not None
         or net.activation not in am.ACTIVATIONS
         or not _is_zero(net.dropout)
@@ -34,13 +49,14 @@ def _check_net(net: Net) -> None:
             f"{type(net).__name__} has {described}; alternating minimization has steps for an MLP"
             f" without norm and dropout, with activation {', '.join(am.ACTIVATIONS)}"
         )
+    return net
 
 
 def _is_zero(value: float | Tensor) -> bool:
     return not isinstance(value, Tensor) and value == 0
 
 
-def _layers(net: Net, params: Stack) -> tuple[list[Tensor], list[Tensor]]:
+def _layers(net: MLP, params: Stack) -> tuple[list[Tensor], list[Tensor]]:
     return (
         [params[f"weight{i}"] for i in range(1, net.depth + 1)],
         [params[f"bias{i}"] for i in range(1, net.depth + 1)],
@@ -65,13 +81,17 @@ class _Solved:
     """(R, B, K) in the logits at the new codes."""
 
 
-def _solve_codes(rule: Any, net: Net, params: Stack, batch: Batch) -> _Solved:
+def _solve_codes(
+    rule: "AlternatingMinimization | CodeGradient", net: MLP, params: Stack, batch: Batch
+) -> _Solved:
     if batch.targets is not None:
         raise ValueError(
             "alternating minimization has no step for blended labels; mixup must be None"
         )
     weights, biases = _layers(net, params)
     x, rho = batch.x.flatten(2), am.ACTIVATIONS[net.activation]
+    # The forward pass makes the codes that cost nothing below; the loss is read off on the way,
+    # before any code moves.
     codes = am.encode(weights, biases, x, net.activation)
     logits = am.layer(weights[-1], biases[-1], rho(codes[-1]) if codes else x)
     loss = -logits.log_softmax(-1).gather(-1, batch.y[..., None])[..., 0].mean(-1)
@@ -79,6 +99,7 @@ def _solve_codes(rule: Any, net: Net, params: Stack, batch: Batch) -> _Solved:
         weights, biases, codes, x, batch.y, _in_type_of(rule.mu, x), net.activation, rule.code_steps
     )
     activations = [x, *map(rho, codes)]
+    # the last layer learns from the new codes, so its slope is taken again
     slope = am.output_slope(am.layer(weights[-1], biases[-1], activations[-1]), batch.y)
     return _Solved(loss, activations, codes, slope)
 
@@ -110,54 +131,51 @@ class AlternatingMinimization:
     descent, forgetting, biases.
     """
 
-    mu: float = 4.0
-    memory: float = 1.0
-    ridge: float = 0.3
+    mu: float = hyperparameter(4.0)
+    memory: float = hyperparameter(1.0)
+    ridge: float = hyperparameter(0.3)
     code_steps: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
         am.check_positive("ridge", self.ridge)
-        if not self.memory >= 1:
-            raise ValueError(f"memory is {self.memory} batches; it must be at least 1")
+        if not is_number(self.memory, least=1):
+            raise ValueError(
+                f"memory is {self.memory!r} batches; it must be a number of at least 1"
+            )
 
-    def init(
-        self, net: Net, params: Stack, rngs: Sequence[Generator] = ()
-    ) -> dict[str, list[Tensor]]:
-        """The moments of every layer, empty; A with a last row and column for the bias."""
-        _check_net(net)
-        flat = params.flat
-        return {
-            "A": [flat.new_zeros(len(flat), i + 1, i + 1) for i in net.sizes[:-1]],
-            "B": [
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> Moments:
+        """Make the moments of every layer, all zero."""
+        require_full("parameters", params.flat)
+        sizes, flat = _mlp(net).sizes, params.flat
+        return Moments(
+            A=[flat.new_zeros(len(flat), i + 1, i + 1) for i in sizes[:-1]],
+            B=[
                 flat.new_zeros(len(flat), o, i + 1)
-                for i, o in zip(net.sizes[:-2], net.sizes[1:-1], strict=True)
+                for i, o in zip(sizes[:-2], sizes[1:-1], strict=True)
             ],
-        }
+        )
 
     def step(
-        self,
-        net: Net,
-        params: Stack,
-        buffers: dict[str, Tensor],
-        state: dict[str, list[Tensor]],
-        batch: Batch,
-    ):
-        """One batch of every run; parameters and moments are updated in place."""
-        solved = _solve_codes(self, net, params, batch)
+        self, net: Net, params: Stack, buffers: dict[str, Tensor], state: Moments, batch: Batch
+    ) -> tuple[Stack, Moments, dict[str, Tensor]]:
+        """Solve for codes, then for weights; parameters and moments are updated in place."""
+        solved = _solve_codes(self, _mlp(net), params, batch)
         share = _share(self.memory, batch.t, params.flat)
         for i, a in enumerate(solved.activations):
             weight, bias = params[f"weight{i + 1}"], params[f"bias{i + 1}"]
+            # the bias is the weight of an input that is always one
             old = torch.cat([weight, bias[..., None]], -1)
             last = i == len(solved.codes)
             A, B = am.moments(am.with_one(a), solved.slope if last else solved.codes[i])
-            A = state["A"][i].copy_(am.remember(state["A"][i], A, share))
+            A = state.A[i].copy_(am.remember(state.A[i], A, share))
+            # the ridge is relative to the inputs' mean square; a layer that puts out nothing has 0
             size = A.diagonal(dim1=-2, dim2=-1).mean(-1).clamp_min(1e-12)
             ridge = size * _in_type_of(self.ridge, A)
             if last:
                 new = am.output_weights(A, B, old, ridge)
             else:
-                B = state["B"][i].copy_(am.remember(state["B"][i], B, share))
+                B = state.B[i].copy_(am.remember(state.B[i], B, share))
                 new = am.ridge_weights(A, B, old, ridge)
             weight.copy_(new[..., :-1])
             bias.copy_(new[..., -1])
@@ -165,7 +183,7 @@ class AlternatingMinimization:
 
 
 def _share(memory: float | Tensor, t: int, like: Tensor) -> Tensor:
-    """(R,) of the new batch in the memory: 1/t until the memory is full, then 1/memory."""
+    """Weigh the new batch in the memory, (R,): 1/t until the memory is full, then 1/memory."""
     full = (
         1 / memory.to(like.dtype)
         if isinstance(memory, Tensor)
@@ -191,27 +209,27 @@ class CodeGradient:
     Source: Choromanska and others (2019), one step of the optimizer a batch.
     """
 
-    mu: float = 1.0
+    mu: float = hyperparameter(1.0)
     code_steps: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> None:
-        """Nothing is kept."""
-        _check_net(net)
+        """Keep nothing, and refuse a network that there are no steps for."""
+        _mlp(net)
 
     def __call__(
         self,
         net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: Any,
+        state: None,
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """The loss of each run (R,), with the gradient of f(W, C) in W written to ``out``."""
-        solved = _solve_codes(self, net, params, batch)
+        """Write the gradient of f(W, C) in W to ``out`` and return the loss of each run (R,)."""
+        solved = _solve_codes(self, _mlp(net), params, batch)
         mu = _in_type_of(self.mu, params.flat)
         mu = mu[:, None, None] if isinstance(mu, Tensor) else mu
         for i, a in enumerate(solved.activations, start=1):

@@ -1,63 +1,114 @@
-"""Descent along a gradient, wherever it comes from: SGD with momentum and Adam, for R runs in one
-block of memory.
+"""SGD with momentum and Adam, for R runs in one block of memory, along any gradient estimator.
 
 These are the fast forms of the steps in topics/weight_decay/reference.py; a test holds them equal
-in float64.
+in float64. A step of a small network is mostly the overhead of its operations, so each is one
+operation on all parameters of all runs, in place where nothing reads the old value again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
+from labsupport.checks import is_number
+from labsupport.ops.precision import require_full
 from labsupport.rules.backprop import Backprop
-from labsupport.stacks import Stack, column, hyperparameters
+from labsupport.stacks import Stack, column, hyperparameter
 from labsupport.types import Batch, GradientEstimator, Net
 
 DECAYED = ("all", "weights", "hidden")
 
 
-def _check(rule: Any, **allowed: tuple[float, float]) -> None:
+class SGDState(NamedTuple):
+    """What SGD carries from step to step; ``gradient`` and ``velocity`` are updated in place."""
+
+    gradient: Stack
+    """What the next step is taken along."""
+    estimator: Any
+    """The state of the gradient estimator."""
+    velocity: Tensor
+    """(R, P)"""
+    lr: Tensor
+    """(R, 1), as ``momentum``: hyperparameters are laid out once, not at every step."""
+    momentum: Tensor | None
+    """None where no run has any."""
+    decay: Tensor | None
+    """λ, (R, 1), or (R, P) with zeros where nothing decays; None where no run decays."""
+
+
+class AdamState(NamedTuple):
+    """What Adam carries from step to step; ``gradient``, ``m`` and ``v`` are updated in place."""
+
+    gradient: Stack
+    """What the next step is taken along."""
+    estimator: Any
+    """The state of the gradient estimator."""
+    m: Tensor
+    """(R, P) running mean of the gradient."""
+    v: Tensor
+    """(R, P) running mean of its square."""
+    lr: Tensor
+    """(R, 1), as ``beta1``, ``beta2`` and ``eps``: laid out once, not at every step."""
+    beta1: Tensor
+    beta2: Tensor
+    eps: Tensor
+    decay: Tensor | None
+    """As in SGDState."""
+
+
+def _check(rule: "SGD | Adam", **allowed: tuple[float, float]) -> None:
     for name, (low, high) in allowed.items():
         value = getattr(rule, name)
-        if not low <= value < high:
+        if not is_number(value, least=low, below=high):
             raise ValueError(
-                f"{name} is {value}; it must be >= {low:g}"
+                f"{name} is {value!r}; it must be a number >= {low:g}"
                 + (f" and < {high:g}" if high < 1e9 else "")
             )
     if rule.decay_on not in DECAYED:
         raise ValueError(f"decay_on is {rule.decay_on!r}; it may be {', '.join(DECAYED)}")
 
 
-def _columns(rule: Any, params: Stack) -> dict[str, Tensor]:
-    """The hyperparameters of each run, as columns (R, 1) that multiply ``flat``."""
-    return {name: column(getattr(rule, name), params.flat) for name in hyperparameters(rule)}
-
-
 def _used(value: float | Tensor) -> bool:
-    """Whether a hyperparameter is more than zero in some run."""
+    """Tell whether a hyperparameter is more than zero in some run."""
     return isinstance(value, Tensor) or value > 0
 
 
-def _decay_mask(rule: Any, params: Stack) -> Tensor | float:
-    """1 for the columns of ``flat`` that decay, 0 for the others."""
+def _decay(rule: "SGD | Adam", params: Stack) -> Tensor | None:
+    """Lay out λ for every run, and for every parameter if some do not decay."""
+    if not _used(rule.weight_decay):
+        return None
+    decay = column(rule.weight_decay, params.flat)
     if rule.decay_on == "all":
-        return 1.0
+        return decay
     mask = params.flat.new_zeros(params.flat.shape[1])
     for name in hidden_weights(params) if rule.decay_on == "hidden" else weights(params):
         mask[params.spans[name]] = 1.0
-    return mask
+    return decay * mask
+
+
+def _apply_decay(rule: "SGD | Adam", state: SGDState | AdamState, w: Tensor, lr: Tensor) -> None:
+    """Decay the weights by lr·λ, or add λw to their gradient.
+
+    Before the step either way: the gradient of L2 is that of the weights as they were, and AdamW's
+    decay takes its share of them, as PyTorch does it.
+    """
+    if state.decay is None:
+        return
+    if rule.decoupled:
+        w.mul_(1 - lr * state.decay)
+    else:
+        state.gradient.flat.addcmul_(state.decay, w)
 
 
 def weights(params: Stack) -> list[str]:
-    """The names of the weight matrices and filters, from input to output."""
+    """Name the weight matrices and filters, from input to output."""
     return [name for name, shape in params.shapes.items() if len(shape) > 1]
 
 
 def hidden_weights(params: Stack) -> list[str]:
-    """All of them but the last."""
+    """Name all weight matrices and filters but the last."""
     return weights(params)[:-1]
 
 
@@ -79,69 +130,55 @@ class SGD:
 
     Raises:
         ValueError: for a negative lr or weight_decay, a momentum outside [0, 1), an unknown
-            decay_on.
+            decay_on; at init for parameters in half precision.
     """
 
-    lr: float = 0.1
-    momentum: float = 0.0
-    weight_decay: float = 0.0
+    lr: float = hyperparameter(0.1)
+    momentum: float = hyperparameter(0.0)
+    weight_decay: float = hyperparameter(0.0)
     decoupled: bool = False
     dampening: bool = False
     decay_on: str = "all"
     gradient: GradientEstimator = Backprop()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self, lr=(0, torch.inf), momentum=(0, 1), weight_decay=(0, torch.inf))
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> dict[str, Any]:
-        """GradientEstimator, velocity, and the hyperparameters as columns (R, 1)."""
-        columns = _columns(self, params)
-        return {
-            "grads": params.like(),
-            "kept": self.gradient.init(net, params, rngs),
-            "v": torch.zeros_like(params.flat),
-            **columns,
-            "decays": _used(self.weight_decay),
-            "moves": _used(self.momentum),
-            "decay": columns["weight_decay"] * _decay_mask(self, params),
-        }
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> SGDState:
+        """Make a state at rest."""
+        require_full("parameters", params.flat)
+        return SGDState(
+            gradient=params.like(),
+            estimator=self.gradient.init(net, params, rngs),
+            velocity=torch.zeros_like(params.flat),
+            lr=column(self.lr, params.flat),
+            momentum=column(self.momentum, params.flat) if _used(self.momentum) else None,
+            decay=_decay(self, params),
+        )
 
-    def gradients(
-        self,
-        net: Net,
-        params: Stack,
-        buffers: dict[str, Tensor],
-        state: dict[str, Any],
-        batch: Batch,
+    def estimate(
+        self, net: Net, params: Stack, buffers: dict[str, Tensor], state: SGDState, batch: Batch
     ) -> Tensor:
-        """The loss of each run (R,), with what the step is taken along written to the state's
-        ``grads``.
+        """Write what the step is taken along to the state's ``gradient`` and return the loss of
+        each run (R,).
         """
-        return self.gradient(net, params, buffers, state["kept"], batch, state["grads"])
+        return self.gradient(net, params, buffers, state.estimator, batch, state.gradient)
 
     def step(
-        self,
-        net: Net,
-        params: Stack,
-        buffers: dict[str, Tensor],
-        state: dict[str, Any],
-        batch: Batch,
-    ):
-        """One step of every run; parameters and velocity are updated in place."""
-        loss = self.gradients(net, params, buffers, state, batch)
-        w, g, v = params.flat, state["grads"].flat, state["v"]
-        rate = state["lr"] * batch.lr_scale
-        if state["decays"] and not self.decoupled:
-            g.addcmul_(state["decay"], w)
-        if state["decays"] and self.decoupled:
-            w.mul_(1 - rate * state["decay"])
-        if not state["moves"]:
-            v = g
+        self, net: Net, params: Stack, buffers: dict[str, Tensor], state: SGDState, batch: Batch
+    ) -> tuple[Stack, SGDState, dict[str, Tensor]]:
+        """Take one step in every run; parameters and velocity are updated in place."""
+        loss = self.estimate(net, params, buffers, state, batch)
+        w, g, v = params.flat, state.gradient.flat, state.velocity
+        lr = state.lr * batch.lr_scale
+        _apply_decay(self, state, w, lr)
+        if state.momentum is None:
+            v = g  # the velocity is the gradient itself: nothing to remember
         elif self.dampening:
-            v.lerp_(g, 1 - state["momentum"])
+            v.lerp_(g, 1 - state.momentum)
         else:
-            v.mul_(state["momentum"]).add_(g)
-        w.addcmul_(v, rate, value=-1)
+            v.mul_(state.momentum).add_(g)
+        w.addcmul_(v, lr, value=-1)
         return params, state, {"loss": loss}
 
 
@@ -161,20 +198,13 @@ class EffectiveLRReplay(SGD):
 
     course: tuple[tuple[float, ...], ...] = ()
 
-    def gradients(
-        self,
-        net: Net,
-        params: Stack,
-        buffers: dict[str, Tensor],
-        state: dict[str, Any],
-        batch: Batch,
+    def estimate(
+        self, net: Net, params: Stack, buffers: dict[str, Tensor], state: SGDState, batch: Batch
     ) -> Tensor:
-        """The loss of each run (R,), with the gradient written to the state's ``grads``, hidden
-        layers rescaled.
-        """
-        loss = super().gradients(net, params, buffers, state, batch)
+        """As SGD, with the gradients of the hidden layers rescaled."""
+        loss = super().estimate(net, params, buffers, state, batch)
         for name, norm2 in zip(hidden_weights(params), self.course[batch.t - 1], strict=True):
-            state["grads"][name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)
+            state.gradient[name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)
         return loss
 
 
@@ -193,19 +223,19 @@ class Adam:
 
     Raises:
         ValueError: for a negative lr, weight_decay or eps, a beta outside [0, 1), an unknown
-            decay_on.
+            decay_on; at init for parameters in half precision.
     """
 
-    lr: float = 1e-3
-    weight_decay: float = 0.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
+    lr: float = hyperparameter(1e-3)
+    weight_decay: float = hyperparameter(0.0)
+    beta1: float = hyperparameter(0.9)
+    beta2: float = hyperparameter(0.999)
+    eps: float = hyperparameter(1e-8)
     decoupled: bool = True
     decay_on: str = "all"
     gradient: GradientEstimator = Backprop()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(
             self,
             lr=(0, torch.inf),
@@ -215,38 +245,34 @@ class Adam:
             eps=(0, torch.inf),
         )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> dict[str, Any]:
-        """GradientEstimator, both moments, and the hyperparameters as columns (R, 1)."""
-        columns = _columns(self, params)
-        return {
-            "grads": params.like(),
-            "kept": self.gradient.init(net, params, rngs),
-            "m": torch.zeros_like(params.flat),
-            "v": torch.zeros_like(params.flat),
-            **columns,
-            "decays": _used(self.weight_decay),
-            "decay": columns["weight_decay"] * _decay_mask(self, params),
-        }
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> AdamState:
+        """Make a state with both moments zero."""
+        require_full("parameters", params.flat)
+        return AdamState(
+            gradient=params.like(),
+            estimator=self.gradient.init(net, params, rngs),
+            m=torch.zeros_like(params.flat),
+            v=torch.zeros_like(params.flat),
+            lr=column(self.lr, params.flat),
+            beta1=column(self.beta1, params.flat),
+            beta2=column(self.beta2, params.flat),
+            eps=column(self.eps, params.flat),
+            decay=_decay(self, params),
+        )
 
     def step(
-        self,
-        net: Net,
-        params: Stack,
-        buffers: dict[str, Tensor],
-        state: dict[str, Any],
-        batch: Batch,
-    ):
-        """One step of every run; parameters and moments are updated in place."""
-        loss = self.gradient(net, params, buffers, state["kept"], batch, state["grads"])
-        w, g, m, v = params.flat, state["grads"].flat, state["m"], state["v"]
-        beta1, beta2, rate = state["beta1"], state["beta2"], state["lr"] * batch.lr_scale
-        if state["decays"] and not self.decoupled:
-            g.addcmul_(state["decay"], w)
-        if state["decays"] and self.decoupled:
-            w.mul_(1 - rate * state["decay"])
+        self, net: Net, params: Stack, buffers: dict[str, Tensor], state: AdamState, batch: Batch
+    ) -> tuple[Stack, AdamState, dict[str, Tensor]]:
+        """Take one step in every run; parameters and moments are updated in place."""
+        loss = self.gradient(net, params, buffers, state.estimator, batch, state.gradient)
+        w, g, m, v = params.flat, state.gradient.flat, state.m, state.v
+        beta1, beta2, lr = state.beta1, state.beta2, state.lr * batch.lr_scale
+        _apply_decay(self, state, w, lr)
         m.lerp_(g, 1 - beta1)
         v.mul_(beta2).addcmul_(g * (1 - beta2), g)
+        # The bias corrections are numbers of a run: dividing by them costs nothing there. The
+        # minus of the step sits in beta1^t - 1, so that one addcdiv does the rest.
         scale = (1 - beta2**batch.t).sqrt()
-        denominator = v.sqrt().div_(scale).add_(state["eps"])
-        w.addcdiv_(m * (rate / (beta1**batch.t - 1)), denominator)
+        denominator = v.sqrt().div_(scale).add_(state.eps)
+        w.addcdiv_(m * (lr / (beta1**batch.t - 1)), denominator)
         return params, state, {"loss": loss}

@@ -1,26 +1,27 @@
-"""Learning without a gradient: a genetic algorithm, and evolution strategies as a gradient source.
+"""Learning without a gradient: a genetic algorithm, and evolution strategies as a gradient
+estimator.
 
 R runs with N individuals each are evaluated as one stack of R·N copies. These are the fast forms of
 the functions in topics/evolution/reference.py; a test holds them equal in float64. An *evaluation*
 is one individual on one batch.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
-from labsupport.stacks import Stack, column
+from labsupport.checks import is_count, is_number
+from labsupport.ops.precision import require_full
+from labsupport.stacks import Stack, column, hyperparameter
 from labsupport.types import Batch, Net
 
 
 def _cross_entropy(logits: Tensor, y: Tensor, targets: Tensor | None) -> Tensor:
-    """With the exponentials over the last axis alone, which takes a fifth of the time of PyTorch's
-    own on many short rows.
-    """
+    # By hand, reduced over the last axis alone: on many short rows it takes a fifth of the time of
+    # PyTorch's own. The largest logit goes out first, so that no exponential overflows.
     top = logits.amax(-1, keepdim=True)
     whole = (logits - top).exp_().sum(-1).log_() + top[..., 0]
     wanted = (
@@ -44,22 +45,22 @@ gradient worth the name.
 """
 
 
-def _check(rule: Any) -> None:
-    if not 0 < rule.sigma < math.inf:
+def _check(rule: "EvolutionStrategy | GeneticAlgorithm") -> None:
+    if not is_number(rule.sigma, above=0):
         raise ValueError(
-            f"sigma is {rule.sigma}, the size of a mutation; it must be a finite number above 0"
+            f"sigma is {rule.sigma!r}, the size of a mutation; it must be a finite number above 0"
         )
-    if not isinstance(rule.population, int) or rule.population < 2:
+    if not is_count(rule.population, 2):
         raise ValueError(
-            f"population is {rule.population}; it must be a whole number of at least 2"
+            f"population is {rule.population!r}; it must be a whole number of at least 2"
         )
     if rule.loss not in LOSSES:
         raise ValueError(f"loss is {rule.loss!r}; there are {', '.join(LOSSES)}")
 
 
 def _normal(rngs: Sequence[Generator], count: int, params: Stack) -> Tensor:
-    """Standard normal numbers (R, count, P), 0 in the columns that hold no parameter; run r draws
-    from rngs[r] alone.
+    """Draw standard normal numbers (R, count, P), 0 in the columns that hold no parameter; run r
+    draws from rngs[r] alone.
 
     Raises:
         ValueError: if there are not as many generators as runs.
@@ -69,6 +70,7 @@ def _normal(rngs: Sequence[Generator], count: int, params: Stack) -> Tensor:
             f"each run draws from a generator of its own: there are {len(params.flat)} runs and"
             f" {len(rngs)} rngs"
         )
+    # float32 on the CPU whatever the parameters are: the same numbers on every device
     drawn = torch.empty(len(rngs), count, params.flat.shape[1])
     for row, rng in zip(drawn, rngs, strict=True):
         row.normal_(generator=rng)
@@ -80,7 +82,7 @@ def _normal(rngs: Sequence[Generator], count: int, params: Stack) -> Tensor:
 
 
 def _copies(params: Stack, buffers: dict[str, Tensor], count: int) -> Stack:
-    """Room for ``count`` individuals of each run: a stack of R·N copies, all of them the run's own
+    """Make room for ``count`` individuals of each run: a stack of R·N copies of the run's own
     network.
 
     Raises:
@@ -95,8 +97,7 @@ def _copies(params: Stack, buffers: dict[str, Tensor], count: int) -> Stack:
 
 
 def evaluate(net: Net, population: Stack, batch: Batch, loss: str) -> Tensor:
-    """The loss of every individual on the batch of its run, (R, N), all R·N of them in one forward
-    pass.
+    """Compute the loss of every individual on the batch of its run, (R, N), in one forward pass.
 
     Args:
         net: the network; it is evaluated, not trained: nothing is dropped.
@@ -114,25 +115,51 @@ def evaluate(net: Net, population: Stack, batch: Batch, loss: str) -> Tensor:
         )
     runs = len(batch.y)
     count = len(population.flat) // runs
-    x, y, targets = (
-        None if part is None else part[:, None].expand(runs, count, *part.shape[1:]).flatten(0, 1)
-        for part in (batch.x, batch.y, batch.targets)
-    )
-    return LOSSES[loss](net.forward(population, {}, x), y, targets).view(runs, count)
+
+    def for_all(part: Tensor) -> Tensor:
+        return part[:, None].expand(runs, count, *part.shape[1:]).flatten(0, 1)
+
+    targets = None if batch.targets is None else for_all(batch.targets)
+    logits = net.forward(population, {}, for_all(batch.x))
+    return LOSSES[loss](logits, for_all(batch.y), targets).view(runs, count)
 
 
 def ranks(losses: Tensor) -> Tensor:
-    """Each row's ranks, from -1/2 for the smallest to 1/2 for the largest; equal values share their
-    mean rank. (R, N).
+    """Rank each row of (R, N), from -1/2 for the smallest to 1/2 for the largest; equal values
+    share their mean rank.
     """
+    # how many are smaller, and how many smaller or equal: their mean is the rank that ties share
     ordered = losses.sort(-1).values
     below, up_to = (torch.searchsorted(ordered, losses, side=side) for side in ("left", "right"))
     return (below + up_to - 1).to(losses.dtype) / (2 * (losses.shape[-1] - 1)) - 0.5
 
 
+@dataclass
+class EvolutionState:
+    """What an evolution strategy carries from step to step."""
+
+    sigma: Tensor
+    """(R, 1, 1)"""
+    population: Stack | None = None
+    """Room for R·N individuals, made at the first step, when it is known that the network has no
+    buffers, and filled anew in each.
+    """
+
+
+class GeneticState(NamedTuple):
+    """What a genetic algorithm carries from step to step."""
+
+    sigma: Tensor
+    """(R, 1, 1)"""
+    credit: Tensor
+    """(R,) the loss that the elite won with; infinite before the first generation."""
+    population: Stack | None = None
+    """R·N individuals, the elite of each run first; made at the first step, as above."""
+
+
 @dataclass(frozen=True)
 class EvolutionStrategy:
-    r"""A gradient source that only ever evaluates: antithetic evolution strategies.
+    r"""A gradient estimator that only ever evaluates: antithetic evolution strategies.
 
     .. math:: \hat g = \frac{1}{2 n \sigma} \sum_{i=1}^{n} \bigl(u_i^+ - u_i^-\bigr)\, \epsilon_i
 
@@ -153,53 +180,50 @@ class EvolutionStrategy:
     and no virtual batch norm.
     """
 
-    sigma: float = 0.05
+    sigma: float = hyperparameter(0.05)
     population: int = 100
     shaped: bool = True
     loss: str = "cross_entropy"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
         if self.population % 2:
             raise ValueError(
                 f"population is {self.population}; antithetic pairs need an even number"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> dict[str, Any]:
-        """Room for the population is made at the first step, when it is known that the network
-        keeps no buffers.
-        """
-        return {"sigma": column(self.sigma, params.flat)[..., None]}
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> EvolutionState:
+        """Make a state without a population."""
+        return EvolutionState(column(self.sigma, params.flat)[..., None])
 
     def __call__(
         self,
         net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: dict[str, Any],
+        state: EvolutionState,
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """The mean loss of the population of each run (R,), with the estimate written to
-        ``out``.
-        """
-        if "population" not in kept:
-            kept["population"] = _copies(params, buffers, self.population)
+        """Write the estimate to ``out`` and return the mean loss of each run's population (R,)."""
+        if state.population is None:
+            state.population = _copies(params, buffers, self.population)
         noise = _normal(batch.rngs, self.population // 2, params)
-        above, below = kept["population"].flat.view(len(noise), 2, *noise.shape[1:]).unbind(1)
-        torch.addcmul(params.flat[:, None], noise, kept["sigma"], out=above)
-        torch.addcmul(params.flat[:, None], noise, kept["sigma"], value=-1, out=below)
-        losses = evaluate(net, kept["population"], batch, self.loss)
+        # views of the population: each run's n individuals w + sigma·eps, then their mirror images
+        above, below = state.population.flat.view(len(noise), 2, *noise.shape[1:]).unbind(1)
+        torch.addcmul(params.flat[:, None], noise, state.sigma, out=above)
+        torch.addcmul(params.flat[:, None], noise, state.sigma, value=-1, out=below)
+        losses = evaluate(net, state.population, batch, self.loss)
         plus, minus = (ranks(losses) if self.shaped else losses).chunk(2, 1)
-        weights = (plus - minus)[:, None] / (self.population * kept["sigma"])
+        weights = (plus - minus)[:, None] / (self.population * state.sigma)
         out.flat.copy_(torch.bmm(weights, noise)[:, 0])
         return losses.mean(1)
 
 
 @dataclass(frozen=True)
 class GeneticAlgorithm:
-    """Truncation selection and Gaussian mutation, with an elite of one. A rule of its own: there is
-    nothing to descend along.
+    """Truncation selection and Gaussian mutation, with an elite of one. It is a rule, not a
+    gradient estimator: there is nothing to descend along.
 
     In each step the whole population is evaluated on the batch. The best individual goes on as it
     is, and is the run's network; all others are replaced by mutants ``w + sigma·eps`` of parents
@@ -221,69 +245,75 @@ class GeneticAlgorithm:
     the batch alone. The first generation consists of mutants of the network's own initial weights.
     """
 
-    sigma: float = 0.01
+    sigma: float = hyperparameter(0.01)
     population: int = 100
     parents: int = 5
     loss: str = "cross_entropy"
     remeasure: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(self)
-        if not isinstance(self.parents, int) or not 1 <= self.parents <= self.population:
+        if not is_count(self.parents, 1) or self.parents > self.population:
             raise ValueError(
-                f"parents is {self.parents}; it must be a whole number from 1 to the population of"
-                f" {self.population}"
+                f"parents is {self.parents!r}; it must be a whole number from 1 to"
+                f" the population of {self.population}"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> dict[str, Any]:
-        """No population yet: the first step makes it, when it is known that the network keeps no
-        buffers.
-        """
-        return {
-            "sigma": column(self.sigma, params.flat)[..., None],
-            "credit": params.flat.new_full((len(params.flat),), torch.inf),
-        }
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> GeneticState:
+        """Make a state without a population."""
+        require_full("parameters", params.flat)
+        return GeneticState(
+            column(self.sigma, params.flat)[..., None],
+            params.flat.new_full((len(params.flat),), torch.inf),
+        )
 
     def step(
         self,
         net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        state: dict[str, Any],
+        state: GeneticState,
         batch: Batch,
-    ):
-        """One generation of every run; parameters are updated in place to those of the best
-        individual.
+    ) -> tuple[Stack, GeneticState, dict[str, Tensor]]:
+        """Breed one generation in every run; parameters become those of the best individual, in
+        place.
         """
-        if "population" not in state:
-            state["population"] = _copies(params, buffers, self.population)
-            self._mutate(
-                params, state, batch.rngs, params.flat[:, None].expand(-1, self.population - 1, -1)
-            )
-        losses = evaluate(net, state["population"], batch, self.loss)
+        population = state.population
+        if population is None:
+            population = _copies(params, buffers, self.population)
+            own = params.flat[:, None].expand(-1, self.population - 1, -1)
+            self._mutate(population, params, state.sigma, batch.rngs, own)
+        losses = evaluate(net, population, batch, self.loss)
         if not self.remeasure:
-            losses[:, 0] = torch.where(state["credit"].isfinite(), state["credit"], losses[:, 0])
-        members = state["population"].flat.view(len(losses), self.population, -1)
+            losses[:, 0] = torch.where(state.credit.isfinite(), state.credit, losses[:, 0])
+        members = population.flat.view(len(losses), self.population, -1)
+        # stable, so that of equal losses the elite, which is first, stays the elite
         order = losses.argsort(dim=1, stable=True)
         best = torch.arange(len(losses), device=losses.device), order[:, 0]
         params.flat.copy_(members[best])
-        state["credit"] = losses[best]
+        credit = losses[best]
         picks = self._picks(batch.rngs).to(losses.device)
         chosen = order.gather(1, picks)[..., None].expand(-1, -1, members.shape[-1])
-        self._mutate(params, state, batch.rngs, members.gather(1, chosen))
-        return params, state, {"loss": state["credit"]}
+        # gather copies the parents before their places are written over
+        self._mutate(population, params, state.sigma, batch.rngs, members.gather(1, chosen))
+        return params, GeneticState(state.sigma, credit, population), {"loss": credit}
 
     def _picks(self, rngs: Sequence[Generator]) -> Tensor:
-        """The place in the ranking of each child's parent, (R, N-1)."""
+        """Draw the place in the ranking of each child's parent, (R, N-1)."""
         return torch.stack(
             [torch.randint(self.parents, (self.population - 1,), generator=rng) for rng in rngs]
         )
 
     def _mutate(
-        self, params: Stack, state: dict[str, Any], rngs: Sequence[Generator], parents: Tensor
+        self,
+        population: Stack,
+        params: Stack,
+        sigma: Tensor,
+        rngs: Sequence[Generator],
+        parents: Tensor,
     ) -> None:
-        """The next generation: the elite, then a mutant of each parent (R, N-1, P)."""
-        members = state["population"].flat.view(len(parents), self.population, -1)
+        """Write the next generation: the elite, then a mutant of each parent (R, N-1, P)."""
+        members = population.flat.view(len(parents), self.population, -1)
         noise = _normal(rngs, self.population - 1, params)
-        torch.addcmul(parents, noise, state["sigma"], out=members[:, 1:])
+        torch.addcmul(parents, noise, sigma, out=members[:, 1:])
         members[:, 0] = params.flat

@@ -1,8 +1,8 @@
 """Feedback alignment: the error goes down through matrices of its own, not through the transposed
 weights.
 
-Both are gradient sources; ``SGD(lr=0.1, gradient=FeedbackAlignment())`` trains with one. They are
-the fast forms, for R runs at once, of topics/feedback_alignment/reference.py; a test holds them
+Both are gradient estimators; ``SGD(lr=0.1, gradient=FeedbackAlignment())`` trains with one. They
+are the fast forms, for R runs at once, of topics/feedback_alignment/reference.py; a test holds them
 equal in float64. Feedback matrices are drawn as PyTorch draws the weights in whose place they
 stand, uniform in ±scale/√fan_in.
 """
@@ -15,57 +15,56 @@ from typing import ClassVar
 import torch
 from torch import Generator, Tensor
 
-from labsupport.models import patches
+from labsupport.checks import is_number
+from labsupport.models import CNN, MLP, patches
 from labsupport.models.layered import Layered
 from labsupport.models.layers import per_run
-from labsupport.stacks import Stack
-from labsupport.types import Batch
+from labsupport.stacks import Stack, hyperparameter
+from labsupport.types import Batch, Net
 
-Kept = dict[int, Tensor]
-"""A feedback matrix for each layer that has one."""
+Matrices = dict[int, Tensor]
+"""The state of both: a feedback matrix (R, to, from) for each layer that has one."""
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda v, h: torch.ops.aten.threshold_backward(v, h, 0),
     "tanh": torch.ops.aten.tanh_backward,
     "sigmoid": torch.ops.aten.sigmoid_backward,
     "linear": lambda v, h: v,
 }
-"""What reaches a unit's output (v), times the slope of its activation, told by what it put out
-(h).
-"""
+"""What reaches a unit's output (v), times the slope of its activation, read off its output (h)."""
 
 
 @dataclass(frozen=True)
 class _Feedback:
-    """What the two have in common: a forward pass that leaves everything behind, and gradients from
-    the errors.
-    """
+    """What both share: the forward pass, the drawing of matrices, and gradients from the errors."""
 
     feedback: str = "fixed"
-    scale: float = 1.0
+    scale: float = hyperparameter(1.0)
     frozen: tuple[int, ...] = ()
 
     kinds: ClassVar[tuple[str, ...]] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.feedback not in self.kinds:
             raise ValueError(f"feedback is {self.feedback!r}; there are {', '.join(self.kinds)}")
-        if not 0 <= self.scale < math.inf:
-            raise ValueError(f"scale is {self.scale}; it must be a number of at least 0")
+        if not is_number(self.scale, least=0):
+            raise ValueError(f"scale is {self.scale!r}; it must be a number of at least 0")
 
     def shapes(self, net: Layered) -> dict[int, tuple[int, int]]:
-        """Of the feedback matrices (what they send to, what they send), by layer."""
+        """Give the shapes of the feedback matrices, (what they send to, what they send), by
+        layer.
+        """
         raise NotImplementedError
 
-    def init(self, net: Layered, params: Stack, rngs: Sequence[Generator]) -> Kept:
-        """The feedback matrices, {layer: (R, ., .)}, float type and device of the parameters."""
-        _check_net(net)
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Matrices:
+        """Draw the feedback matrices, {layer: (R, ., .)}, dtype and device of the parameters."""
+        net = _layered(net)
         if not all(1 <= layer <= net.depth for layer in self.frozen):
             raise ValueError(f"frozen is {self.frozen}; the layers are 1 to {net.depth}")
         return self.draw(net, params.flat, rngs)
 
-    def draw(self, net: Layered, like: Tensor, rngs: Sequence[Generator]) -> Kept:
-        """One matrix a layer and run, run r's from rngs[r]; the sender's row of a matrix has the
-        fan-in of the weights it replaces.
+    def draw(self, net: Layered, like: Tensor, rngs: Sequence[Generator]) -> Matrices:
+        """Draw one matrix a layer and run, run r's from rngs[r]; the sender's row of a matrix has
+        the fan-in of the weights it replaces.
         """
         drawn: list[list[Tensor]] = [
             [torch.empty(shape).uniform_(-1, 1, generator=rng) for rng in rngs]
@@ -81,27 +80,34 @@ class _Feedback:
 
     def __call__(
         self,
-        net: Layered,
+        net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: Kept,
+        state: Matrices,
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """The loss of each run (R,), with what is stepped along written to ``out``."""
-        _check_shapes(kept, self.shapes(net))
+        """Write what is stepped along to ``out`` and return the loss of each run (R,)."""
+        net = _layered(net)
+        _check_shapes(state, self.shapes(net))
         if batch.mix:
             raise ValueError(
                 "feedback alignment is not written for samples that are blended inside the network"
             )
         if self.feedback == "redrawn":
-            kept = self.draw(net, params.flat, batch.rngs)
-        hs, loss, error = rise(net, params, batch)
-        self.descend(net, params, kept, hs, error, out)
+            state = self.draw(net, params.flat, batch.rngs)
+        hs, loss, error = forward(net, params, batch)
+        self.backward(net, params, state, hs, error, out)
         return loss
 
-    def descend(
-        self, net: Layered, params: Stack, kept: Kept, hs: list[Tensor], error: Tensor, out: Stack
+    def backward(
+        self,
+        net: Layered,
+        params: Stack,
+        matrices: Matrices,
+        hs: list[Tensor],
+        error: Tensor,
+        out: Stack,
     ) -> None:
         """Write to ``out`` what each layer makes of the error (R, B, K); hs[l] is what layer l put
         out, hs[0] the input.
@@ -109,16 +115,17 @@ class _Feedback:
         raise NotImplementedError
 
     def write(self, net: Layered, layer: int, v: Tensor, h: Tensor, out: Stack) -> None:
-        """The step of one layer, from the error v (R, N, out) at its products and from its input h;
-        zero if it is frozen.
+        """Write the step of one layer, from the error v (R, N, out) at its products and from its
+        input h; zero if it is frozen.
         """
         weight, bias = out[f"weight{layer}"], out[f"bias{layer}"]
         if layer in self.frozen:
-            weight.zero_(), bias.zero_()
+            weight.zero_()
+            bias.zero_()
             return
         torch.sum(v, 1, out=bias)
-        x = patches.rows(net, layer, h)
-        if weight.dim() == 3:
+        x = patches.im2col(net, layer, h)
+        if weight.dim() == 3:  # a matrix: the product goes straight to its place
             torch.bmm(v.mT, x, out=weight)
         else:
             weight.copy_(patches.unmatrix(v.mT @ x, weight))
@@ -153,29 +160,36 @@ class FeedbackAlignment(_Feedback):
     kinds: ClassVar[tuple[str, ...]] = ("fixed", "redrawn", "weights", "signs")
 
     def shapes(self, net: Layered) -> dict[int, tuple[int, int]]:
-        """Of each layer but the first that of its transposed weights, (in, out)."""
+        """Give each layer but the first the shape of its transposed weights, (in, out)."""
         return {
             layer: (math.prod(shape[1:]), shape[0])
             for layer, shape in enumerate(net.shapes, start=1)
             if layer > 1
         }
 
-    def descend(
-        self, net: Layered, params: Stack, kept: Kept, hs: list[Tensor], error: Tensor, out: Stack
+    def backward(
+        self,
+        net: Layered,
+        params: Stack,
+        matrices: Matrices,
+        hs: list[Tensor],
+        error: Tensor,
+        out: Stack,
     ) -> None:
-        """From the last layer to the first."""
+        """Send the error from the last layer to the first."""
         v = error
         for layer in range(net.depth, 0, -1):
             self.write(net, layer, v, hs[layer - 1], out)
+            # where everything below is frozen, nobody needs the error
             if layer > 1 and not all(below in self.frozen for below in range(1, layer)):
-                weight = patches.matrix(net, params[f"weight{layer}"])
-                arrived = patches.spread(
-                    net, layer, torch.bmm(v, self._back(kept[layer], weight)), hs[layer - 1]
+                weight = patches.matrix(params[f"weight{layer}"])
+                arrived = patches.col2im(
+                    net, layer, torch.bmm(v, self._back(matrices[layer], weight)), hs[layer - 1]
                 )
                 v = patches.products(net, layer - 1, SLOPES[net.activation](arrived, hs[layer - 1]))
 
     def _back(self, feedback: Tensor, weight: Tensor) -> Tensor:
-        """What multiplies the error's rows from the right, (R, out, in)."""
+        """Give the matrix that multiplies the error's rows from the right, (R, out, in)."""
         if self.feedback == "weights":
             return weight
         return feedback.mT.abs() * weight.sign() if self.feedback == "signs" else feedback.mT
@@ -206,12 +220,12 @@ class DirectFeedbackAlignment(_Feedback):
     kinds: ClassVar[tuple[str, ...]] = ("fixed", "redrawn", "weights")
 
     def shapes(self, net: Layered) -> dict[int, tuple[int, int]]:
-        """(units of a hidden layer, classes)."""
+        """Give each hidden layer the shape (its units, classes)."""
         return {
             layer: (units, net.shapes[-1][0]) for layer, units in enumerate(_units(net), start=1)
         }
 
-    def init(self, net: Layered, params: Stack, rngs: Sequence[Generator]) -> Kept:
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Matrices:
         """As FeedbackAlignment; "weights" needs an MLP."""
         if self.feedback == "weights" and any(
             len(shape) > 2 for shape in getattr(net, "shapes", ())
@@ -222,30 +236,37 @@ class DirectFeedbackAlignment(_Feedback):
             )
         return super().init(net, params, rngs)
 
-    def descend(
-        self, net: Layered, params: Stack, kept: Kept, hs: list[Tensor], error: Tensor, out: Stack
+    def backward(
+        self,
+        net: Layered,
+        params: Stack,
+        matrices: Matrices,
+        hs: list[Tensor],
+        error: Tensor,
+        out: Stack,
     ) -> None:
-        """Each layer from the same error: their order does not matter."""
+        """Send every layer the same error, from the top: "weights" multiplies on the way."""
         above = params[f"weight{net.depth}"]
         self.write(net, net.depth, error, hs[-1], out)
         for layer in range(net.depth - 1, 0, -1):
-            back = above if self.feedback == "weights" else kept[layer].mT
+            back = above if self.feedback == "weights" else matrices[layer].mT
             arrived = torch.bmm(error, back).view(hs[layer].shape)
             v = patches.products(net, layer, SLOPES[net.activation](arrived, hs[layer]))
             self.write(net, layer, v, hs[layer - 1], out)
             above = above @ params[f"weight{layer}"] if self.feedback == "weights" else above
 
 
-def rise(net: Layered, params: Stack, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The forward pass: what every layer takes in [input, hidden ...], the loss (R,), and its slope
-    in the logits (R, B, K).
+def forward(net: Layered, params: Stack, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Compute what every layer takes in [input, hidden ...], the loss (R,), and its slope in the
+    logits (R, B, K).
     """
-    h = batch.x.unsqueeze(-1) if hasattr(net, "kernel") and len(net.shape) == 1 else batch.x
+    # signals have one channel, and it comes last
+    h = batch.x.unsqueeze(-1) if isinstance(net, CNN) and len(net.shape) == 1 else batch.x
     hs = [h]
     for layer in range(1, net.depth + 1):
-        weight = patches.matrix(net, params[f"weight{layer}"])
+        weight = patches.matrix(params[f"weight{layer}"])
         z = torch.baddbmm(
-            params[f"bias{layer}"][:, None], patches.rows(net, layer, hs[-1]), weight.mT
+            params[f"bias{layer}"][:, None], patches.im2col(net, layer, hs[-1]), weight.mT
         )
         if layer < net.depth:
             hs.append(
@@ -261,8 +282,8 @@ def rise(net: Layered, params: Stack, batch: Batch) -> tuple[list[Tensor], Tenso
 
 
 def _units(net: Layered) -> list[int]:
-    """Units that each hidden layer puts out, over all places."""
-    if not hasattr(net, "kernel"):
+    """Count the units that each hidden layer puts out, over all places."""
+    if not isinstance(net, CNN):
         return [shape[0] for shape in net.shapes[:-1]]
     sides = net.shape if len(net.shape) == 1 else net.shape[1:]
     return [
@@ -271,12 +292,9 @@ def _units(net: Layered) -> list[int]:
     ]
 
 
-def _check_net(net: Layered) -> None:
-    if (
-        not isinstance(net, Layered)
-        or not hasattr(net, "kernel")
-        and any(len(shape) != 2 for shape in net.shapes)
-    ):
+def _layered(net: Net) -> Layered:
+    """Refuse networks that feedback alignment is not written for."""
+    if not isinstance(net, MLP | CNN):
         raise ValueError(
             f"feedback alignment is written for MLP and CNN, not for {type(net).__name__}"
         )
@@ -290,12 +308,13 @@ def _check_net(net: Layered) -> None:
             f"activation is {net.activation!r}; feedback alignment knows the slopes of"
             f" {', '.join(SLOPES)}"
         )
+    return net
 
 
-def _check_shapes(kept: Kept, shapes: dict[int, tuple[int, int]]) -> None:
+def _check_shapes(matrices: Matrices, shapes: dict[int, tuple[int, int]]) -> None:
     for layer, shape in shapes.items():
-        if layer not in kept or tuple(kept[layer].shape[1:]) != shape:
-            found = tuple(kept[layer].shape[1:]) if layer in kept else "no matrix"
+        if layer not in matrices or tuple(matrices[layer].shape[1:]) != shape:
+            found = tuple(matrices[layer].shape[1:]) if layer in matrices else "no matrix"
             raise ValueError(
                 f"feedback of layer {layer} has shape {found}; it must be {shape}: what it sends"
                 " to, what it sends"

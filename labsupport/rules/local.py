@@ -1,61 +1,63 @@
 """Local learning: a layer learns from a loss of its own, and no gradient passes from one layer to
 the next.
 
-Every source here needs a network with heads, ``models.LocalMLP``. A module is a hidden layer with
-its head. The heads themselves always learn the cross-entropy of their own guess; the sources differ
-in what the layers learn, and when.
+Every gradient estimator here needs a network with heads, ``models.LocalMLP``. A module is a hidden
+layer with its head. The heads themselves always learn the cross-entropy of their own guess; the
+estimators differ in what the layers learn, and when.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor
 
 from labsupport import runtime
+from labsupport.checks import is_count, is_number
 from labsupport.models.local import LocalMLP, Part
-from labsupport.stacks import Stack
-from labsupport.types import Batch
+from labsupport.stacks import Stack, hyperparameter
+from labsupport.types import Batch, Net
 
 KINDS = ("pred", "sim", "predsim")
 EPS = 1e-8
+"""A row that is shorter holds one value throughout, up to rounding."""
 
 
 def module_gradients(net: LocalMLP, i: int, params: Stack, batch: Batch, out: Stack) -> Tensor:
-    """The loss of module i (R,) on what it is shown, ``batch.x`` (R, B, D), with its gradient; no
-    other one is touched.
+    """Write the gradient of module i on its inputs ``batch.x`` (R, B, D), and no other, and return
+    its loss (R,).
     """
     names = net.names(i)
-    return net.module(i).backprop(Part(params, names), {}, batch, Part(out, names))
+    return net.module(i).backward(Part(params, names), {}, batch, Part(out, names))
 
 
 def head_gradients(
     net: LocalMLP, i: int, params: Stack, batch: Batch, h: Tensor, out: Stack
 ) -> Tensor:
-    """The loss of head i (R,) on what its layer puts out, with the head's gradient; the layer gets
-    none.
+    """Write the gradient of head i on its layer's outputs h, none to the layer, and return its loss
+    (R,).
     """
     names = net.head_names(i)
-    return net.head(i).backprop(Part(params, names), {}, batch._replace(x=h), Part(out, names))
+    return net.head(i).backward(Part(params, names), {}, batch._replace(x=h), Part(out, names))
 
 
 def unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of h (R, B, H), each less its mean and of length one, and the lengths (R, B, 1):
-    cosines are their products.
+    """Centre the rows of h (R, B, H) and scale them to length one; also return the lengths (R, B,
+    1). Cosines are their products.
 
     A row with one value throughout has no direction: it becomes 0, its length infinite, and it gets
     no gradient.
     """
     centred = h - h.mean(-1, keepdim=True)
     length = centred.norm(dim=-1, keepdim=True)
-    length.masked_fill_(length < EPS, torch.inf)
+    length.masked_fill_(length < EPS, torch.inf)  # x / inf is 0, in the backward pass too
     return centred / length, length
 
 
 def matching_slope(h: Tensor, labels: Tensor) -> Tensor:
-    """The gradient in h of the mean squared distance between the cosines of the rows of h and those
-    of the labels.
+    """Compute the gradient in h of the mean squared distance between the cosines of the rows of h
+    and those of the labels.
 
     The fast form of ``similarity_slope`` in topics/local_learning/reference.py, for R runs at once.
     The tables of cosines, (R, B, B), are never made: (S - T)u is u(uᵀu) - t(tᵀu).
@@ -65,14 +67,16 @@ def matching_slope(h: Tensor, labels: Tensor) -> Tensor:
         labels: the labels' unit rows t, (R, B, K).
     """
     u, length = unit_rows(h)
+    # u @ (uᵀ u) is (B, H)(H, H); (u uᵀ) @ u would make the (B, B) tables first
     slope = (u @ (u.mT @ u)).sub_(labels @ (labels.mT @ u)).mul_(4 / h.shape[-2] ** 2)
+    # back through the division by the length: what lies along u goes out; then through the centring
     slope = torch.addcmul(slope, u, (slope * u).sum(-1, keepdim=True), value=-1).div_(length)
     return slope - slope.mean(-1, keepdim=True)
 
 
 def label_rows(net: LocalMLP, batch: Batch) -> Tensor:
-    """The labels' unit rows (R, B, K): their cosines are 1 within a class and -1/(K - 1) between
-    two.
+    """Make the labels' unit rows (R, B, K): their cosines are 1 within a class and -1/(K - 1)
+    between two.
     """
     labels = batch.targets
     if labels is None:
@@ -80,19 +84,21 @@ def label_rows(net: LocalMLP, batch: Batch) -> Tensor:
     return unit_rows(labels)[0]
 
 
-def _require_heads(net: Any) -> None:
+def _local(net: Net) -> LocalMLP:
+    """Refuse a network without heads."""
     if not isinstance(net, LocalMLP):
         raise ValueError(
             f"the network is a {type(net).__name__}; local learning needs heads, as models.LocalMLP"
             " has them"
         )
+    return net
 
 
 def _inputs(batch: Batch) -> Batch:
-    """The batch with its inputs as rows."""
+    """Flatten the batch's inputs to rows."""
     if batch.mix:
         raise ValueError(
-            f"samples are blended inside the network, at layers {sorted(batch.mix.weights)}; a"
+            f"samples are blended inside the network, at layers {sorted(batch.mix.coefficient)}; a"
             " module that learns alone cannot know of that"
         )
     return batch._replace(x=batch.x.flatten(2))
@@ -122,43 +128,44 @@ class LocalErrors:
     """
 
     kind: str = "predsim"
-    beta: float = 0.5
+    beta: float = hyperparameter(0.5)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}; there are {', '.join(KINDS)}")
-        if not 0 <= self.beta <= 1:
+        if not is_number(self.beta, least=0, most=1):
             raise ValueError(
-                f"beta is {self.beta}, the share of similarity matching; it must be in [0, 1]"
+                f"beta is {self.beta!r}, the share of similarity matching; it must be in [0, 1]"
             )
 
-    def init(self, net: LocalMLP, params: Stack, rngs: Sequence[Generator]) -> Tensor:
-        """beta as a column for each run."""
-        _require_heads(net)
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Tensor:
+        """Lay out beta once, (R, 1, 1) or (1, 1, 1)."""
+        _local(net)
         return torch.as_tensor(
             self.beta, dtype=params.flat.dtype, device=params.flat.device
         ).reshape(-1, 1, 1)
 
     def __call__(
         self,
-        net: LocalMLP,
+        net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: Tensor,
+        state: Tensor,
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """The last head's loss of each run (R,), with the local gradients written to ``out``."""
-        below = _inputs(batch)
+        """Write the local gradients to ``out`` and return the last head's loss of each run (R,)."""
+        net, below = _local(net), _inputs(batch)
         wanted = None if self.kind == "pred" else label_rows(net, below)
         for i in range(1, net.modules + 1):
-            h = net.rise(params, i, below.x)
+            # what the layer puts out with the weights that it has now, before any of them moves
+            h = net.layer(params, i, below.x)
             if self.kind == "sim":
                 loss = head_gradients(net, i, params, below, h, out)
             else:
                 loss = module_gradients(net, i, params, below, out)
-            if self.kind != "pred":
-                self._match(i, below.x, h, wanted, kept, out)
+            if wanted is not None:
+                self._match(i, below.x, h, wanted, state, out)
             below = below._replace(x=h)
         return loss
 
@@ -166,7 +173,7 @@ class LocalErrors:
         self, i: int, x: Tensor, h: Tensor, wanted: Tensor, beta: Tensor, out: Stack
     ) -> None:
         """Put similarity matching into the gradient of layer i, or blend it with what is there."""
-        dz = matching_slope(h, wanted) * (h > 0)
+        dz = matching_slope(h, wanted) * (h > 0)  # back through the ReLU
         for name, found, share in (
             (f"weight{i}", dz.mT @ x, beta),
             (f"bias{i}", dz.sum(1), beta[..., 0]),
@@ -197,30 +204,32 @@ class Greedy:
 
     stage: int = 400
 
-    def __post_init__(self):
-        if self.stage < 1:
-            raise ValueError(f"stage is {self.stage}; a module needs at least 1 step")
+    def __post_init__(self) -> None:
+        if not is_count(self.stage, 1):
+            raise ValueError(
+                f"stage is {self.stage!r}; it must be a whole number of steps, at least 1"
+            )
 
-    def init(self, net: LocalMLP, params: Stack, rngs: Sequence[Generator]) -> None:
-        """Nothing is kept."""
-        _require_heads(net)
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
+        """Keep nothing, and refuse a network without heads."""
+        _local(net)
 
     def __call__(
         self,
-        net: LocalMLP,
+        net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: None,
+        state: None,
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """The loss of the module that learns (R,), with its gradient written to ``out`` and zeros
-        elsewhere.
+        """Write the gradient of the module that learns to ``out``, zeros elsewhere, and return its
+        loss (R,).
         """
+        net, below = _local(net), _inputs(batch)
         active = min(1 + (batch.t - 1) // self.stage, net.modules)
-        below = _inputs(batch)
         for i in range(1, active):
-            below = below._replace(x=net.rise(params, i, below.x))
+            below = below._replace(x=net.layer(params, i, below.x))
         out.flat.zero_()
         return module_gradients(net, active, params, below, out)
 
@@ -249,73 +258,94 @@ class Decoupled:
     buffer: int = 1
     replay: bool = False
 
-    def __post_init__(self):
-        if self.buffer < 1:
-            raise ValueError(f"buffer is {self.buffer}; there must be room for at least 1 batch")
+    def __post_init__(self) -> None:
+        if not is_count(self.buffer, 1):
+            raise ValueError(
+                f"buffer is {self.buffer!r}; it must be a whole number of batches, at least 1"
+            )
 
-    def init(self, net: LocalMLP, params: Stack, rngs: Sequence[Generator]) -> dict[int, "Ring"]:
-        """The buffers, by the module that reads from them."""
-        _require_heads(net)
-        return {i: Ring(self.buffer, self.replay) for i in range(2, net.modules + 1)}
+    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> dict[int, "Ring"]:
+        """Make the buffers, empty, by the module that reads from them."""
+        return {i: Ring(self.buffer) for i in range(2, _local(net).modules + 1)}
 
     def __call__(
         self,
-        net: LocalMLP,
+        net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: dict[int, "Ring"],
+        state: dict[int, "Ring"],
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """The loss of the highest module that had something to learn from (R,); those above it get
-        a gradient of zero.
+        """Write the gradients of all modules that have something to learn from, zeros for those
+        above them, and return the loss of the highest (R,).
         """
+        net, found = _local(net), _inputs(batch)
         out.flat.zero_()
-        drawn = [None] * net.modules
+        drawn: Sequence[Tensor | None] = [None] * net.modules
         if self.replay:
+            # one number for every module and run, used or not: what a run draws does not depend on
+            # how full its buffers are
             drawn = runtime.uniform(batch.rngs, net.modules, params.flat).unbind(1)
-        found: Batch | None = _inputs(batch)
-        for i in range(1, net.modules + 1):
-            found = found if i == 1 else kept[i].exchange(found, drawn[i - 1])
-            if found is None:
+        loss = module_gradients(net, 1, params, found, out)
+        for i in range(2, net.modules + 1):
+            # passed on before the module below takes its step
+            sent = found._replace(x=net.layer(params, i - 1, found.x))
+            taken = state[i].exchange(sent, drawn[i - 1])
+            if taken is None:
                 break
+            found = taken
             loss = module_gradients(net, i, params, found, out)
-            if i < net.modules:
-                found = found._replace(x=net.rise(params, i, found.x))
         return loss
 
 
-class Ring:
-    """The last batches that a module was sent, for R runs."""
+class Held(NamedTuple):
+    """The last batches that a module was sent, one a place of the ring."""
 
-    def __init__(self, size: int, replay: bool):
-        self.size, self.replay, self.count = size, replay, 0
-        self.held: dict[str, Tensor] = {}
-        """What the batches consist of, each (size, R, B, ...)."""
+    x: Tensor
+    """(S, R, B, D)"""
+    y: Tensor
+    """(S, R, B)"""
+    targets: Tensor | None
+    """(S, R, B, K), where samples are blended."""
+
+    def at(self, *place: Tensor | int) -> dict[str, Any]:
+        """Read the batch of one place, or of a place for each run."""
+        return {
+            name: part if part is None else part[place] for name, part in self._asdict().items()
+        }
+
+
+class Ring:
+    """A buffer of the last batches for R runs: a new one takes the place of the oldest."""
+
+    def __init__(self, size: int):
+        self.size, self.count = size, 0
+        self.held: Held | None = None
 
     def exchange(self, new: Batch, u: Tensor | None) -> Batch | None:
-        """Put a batch in and take one out: the oldest if the ring is full, or the one that u (R,)
-        in [0, 1) points at.
+        """Put a batch in and take one out.
+
+        Args:
+            new: the batch.
+            u: (R,) in [0, 1), which of the batches each run takes; None takes the oldest, once the
+                ring is full.
         """
         if self.size == 1:
             return new
-        parts = {
-            name: getattr(new, name)
-            for name in ("x", "y", "targets")
-            if getattr(new, name) is not None
-        }
-        for name, value in parts.items():
-            held = self.held.setdefault(name, value.new_empty(self.size, *value.shape))
-            held[self.count % self.size] = value
+        if self.held is None:
+            self.held = Held(*(_room(part, self.size) for part in (new.x, new.y, new.targets)))
+        for held, part in zip(self.held, (new.x, new.y, new.targets), strict=True):
+            if held is not None:
+                held[self.count % self.size] = part
         self.count += 1
-        if self.replay:
-            rows, runs = (
-                (u * min(self.count, self.size)).long(),
-                torch.arange(len(u), device=u.device),
-            )
-            return new._replace(**{name: held[rows, runs] for name, held in self.held.items()})
+        if u is not None:
+            rows = (u * min(self.count, self.size)).long()
+            return new._replace(**self.held.at(rows, torch.arange(len(u), device=u.device)))
         if self.count < self.size:
             return None
-        return new._replace(
-            **{name: held[self.count % self.size] for name, held in self.held.items()}
-        )
+        return new._replace(**self.held.at(self.count % self.size))
+
+
+def _room(part: Tensor | None, size: int) -> Tensor | None:
+    return None if part is None else part.new_empty(size, *part.shape)

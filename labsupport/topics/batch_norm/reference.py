@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from labsupport.ops.precision import widened
+
 
 class Statistics(NamedTuple):
     """Of each channel of a batch."""
@@ -36,7 +38,7 @@ def statistics(x: Tensor) -> Statistics:
         x: (B, C, ...), floating, at least two values a channel.
 
     Returns:
-        Statistics.
+        Statistics, in float32 for half precision, whose squares overflow.
 
     Raises:
         ValueError: for integers, fewer than two axes, or fewer than two values a channel.
@@ -50,7 +52,7 @@ def statistics(x: Tensor) -> Statistics:
             f"x has the shape {tuple(x.shape)}: {size} value of each channel has no variance; a"
             " batch in train mode needs at least 2"
         )
-    axes = _all_but_channels(x)
+    axes, x = _all_but_channels(x), widened(x)
     return Statistics(x.mean(axes), deviations(x).square().mean(axes), size)
 
 
@@ -68,9 +70,9 @@ def deviations(x: Tensor) -> Tensor:
     Returns:
         Shaped like x, with a mean of zero in every channel.
     """
-    axes = _all_but_channels(x)
-    once = x - _along(x.mean(axes), x)
-    return once - _along(once.mean(axes), x)
+    axes, wide = _all_but_channels(x), widened(x)
+    once = wide - _along(wide.mean(axes), x)
+    return (once - _along(once.mean(axes), x)).to(x.dtype)
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
@@ -97,8 +99,8 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> 
     """
     _check_channels(x, gamma=gamma, beta=beta)
     _check_eps(eps)
-    hat = deviations(x) / (_along(statistics(x).var, x) + eps).sqrt()
-    return _along(gamma, x) * hat + _along(beta, x)
+    hat = deviations(widened(x)) / (_along(statistics(x).var, x) + eps).sqrt()
+    return (_along(gamma, x) * hat + _along(beta, x)).to(x.dtype)
 
 
 def normalize(
@@ -131,8 +133,8 @@ def normalize(
         raise ValueError(
             f"var is {var.min().item():g} in one channel; a variance is never negative"
         )
-    hat = (x - _along(mean, x)) / (_along(var, x) + eps).sqrt()
-    return _along(gamma, x) * hat + _along(beta, x)
+    hat = (widened(x) - _along(mean, x)) / (_along(widened(var), x) + eps).sqrt()
+    return (_along(gamma, x) * hat + _along(beta, x)).to(x.dtype)
 
 
 def batch_norm_backward(
@@ -172,10 +174,10 @@ def batch_norm_backward(
     _check_channels(x, gamma=gamma)
     _check_eps(eps)
     axes, root = _all_but_channels(x), (_along(var, x) + eps).sqrt()
-    hat = deviations(x) / root
-    dbeta, dgamma = dy.sum(axes), (dy * hat).sum(axes)
+    hat = deviations(widened(x)) / root
+    dbeta, dgamma = widened(dy).sum(axes), (dy * hat).sum(axes)
     dx = _along(gamma, x) / root * (dy - _along(dbeta, x) / size - hat * _along(dgamma, x) / size)
-    return dx, dgamma, dbeta
+    return dx.to(x.dtype), dgamma.to(gamma.dtype), dbeta.to(gamma.dtype)
 
 
 def update_running(running: Statistics, batch: Statistics, *, momentum: float = 0.1) -> Statistics:
@@ -207,8 +209,8 @@ def update_running(running: Statistics, batch: Statistics, *, momentum: float = 
         )
     unbiased = batch.var * (batch.size / (batch.size - 1))
     return Statistics(
-        (1 - momentum) * running.mean + momentum * batch.mean,
-        (1 - momentum) * running.var + momentum * unbiased,
+        ((1 - momentum) * running.mean + momentum * batch.mean).to(running.mean.dtype),
+        ((1 - momentum) * running.var + momentum * unbiased).to(running.var.dtype),
         batch.size,
     )
 
@@ -317,10 +319,10 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, groups: int, eps: floa
     _check_channels(x, gamma=gamma, beta=beta)
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"groups is {groups}; it must divide the {x.shape[1]} channels")
-    grouped = x.reshape(len(x), groups, -1)
+    grouped = widened(x).reshape(len(x), groups, -1)
     var, mean = torch.var_mean(grouped, 2, correction=0, keepdim=True)
     hat = ((grouped - mean) / (var + eps).sqrt()).view_as(x)
-    return _along(gamma, x) * hat + _along(beta, x)
+    return (_along(gamma, x) * hat + _along(beta, x)).to(x.dtype)
 
 
 def squared_gradient(dz: Tensor, y_hat: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:

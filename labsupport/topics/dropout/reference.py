@@ -11,6 +11,8 @@ they are given.
 import torch
 from torch import Generator, Tensor, nn
 
+from labsupport.ops.precision import widened
+
 
 def keep_mask(u: Tensor, drop: float) -> Tensor:
     r"""Which units stay.
@@ -129,8 +131,9 @@ class InvertedDropout(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         if not self.training:
             return h
-        u = torch.rand(h.shape, dtype=h.dtype, generator=self.rng).to(h.device)
-        return inverted_dropout(h, u, drop=self.drop)
+        # bfloat16 would draw multiples of 1/256, of which 0.4 % are below a rate of 0.001
+        u = torch.rand(h.shape, dtype=widened(h).dtype, generator=self.rng).to(h.device)
+        return inverted_dropout(h, u, drop=self.drop).to(h.dtype)
 
 
 class LectureDropout(nn.Module):
@@ -150,8 +153,8 @@ class LectureDropout(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         if not self.training:
             return self.keep * h
-        u = torch.rand(h.shape, dtype=h.dtype, generator=self.rng).to(h.device)
-        return lecture_dropout(h, u, keep=self.keep)
+        u = torch.rand(h.shape, dtype=widened(h).dtype, generator=self.rng).to(h.device)
+        return lecture_dropout(h, u, keep=self.keep).to(h.dtype)
 
 
 def all_masks(n: int, dtype: torch.dtype = torch.float64) -> Tensor:

@@ -38,11 +38,11 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
     with runtime.one_thread(), torch.no_grad():
         for step in train.iterate_steps([recipe] * len(seeds), seeds, dataset):
             if step.t == 0:
-                kept = source.init(
+                state = source.init(
                     recipe.model, step.params, [runtime.generator(seed, "rule") for seed in seeds]
                 )
             if step.t % every == 0 or step.t == steps:
-                for metric, values in _cosines(recipe, step, kept, seeds, dataset).items():
+                for metric, values in _cosines(recipe, step, state, seeds, dataset).items():
                     rows += [
                         (step.t, seed, metric, value)
                         for seed, value in zip(seeds, values.tolist(), strict=True)
@@ -51,7 +51,7 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
 
 
 def _cosines(
-    recipe: Recipe, step, kept: dict[int, Tensor], seeds: Sequence[int], dataset
+    recipe: Recipe, step, state: dict[int, Tensor], seeds: Sequence[int], dataset
 ) -> dict[str, Tensor]:
     net, params, runs = recipe.model, step.params, len(seeds)
     x, y = dataset.x_train[:ROWS].to(params.flat.dtype), dataset.y_train[:ROWS]
@@ -64,14 +64,14 @@ def _cosines(
     )
     taken, true = params.like(), params.like()
     loss = gradients(net, params, step.buffers, batch, true)
-    recipe.rule.gradient(net, params, step.buffers, kept, batch, taken)
+    recipe.rule.gradient(net, params, step.buffers, state, batch, taken)
     names = [f"weight{layer}" for layer in range(1, net.depth + 1)]
     found = {
         f"gradient{i}": cosines(taken[name], true[name])
         for i, name in enumerate(names[:-1], start=1)
     }
     matrices = {
-        f"matrix{i}": cosines(kept[i].mT, patches.matrix(net, params[f"weight{i}"])) for i in kept
+        f"matrix{i}": cosines(state[i].mT, patches.matrix(params[f"weight{i}"])) for i in state
     }
     return found | matrices | {"loss": loss}
 

@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from labsupport import plots, runtime, train
 from labsupport.models import MLP, initialization
 from labsupport.rules import weights
+from labsupport.stacks import hyperparameter
 from labsupport.types import Recipe
 
 
@@ -28,7 +29,7 @@ class Twins(MLP):
     """
 
     outgoing: str = "equal"
-    perturbation: float = 0.0
+    perturbation: float = hyperparameter(0.0)
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """As an MLP, then the matrices behind the first, then the perturbation."""

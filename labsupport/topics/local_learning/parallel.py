@@ -49,7 +49,7 @@ def in_one_process(job: Job) -> Report:
         start = time.perf_counter()
         for batch in batches(job):
             for module in modules:
-                h = module.rise(batch)
+                h = module.forward(batch)
                 module.step(batch)
                 batch = batch._replace(x=h)
         seconds = time.perf_counter() - start

@@ -92,13 +92,13 @@ class Module:
     def init(self, net: LocalMLP, params: Stack, rngs: Sequence[torch.Generator]) -> None:
         """As a gradient source, a module keeps nothing."""
 
-    def __call__(self, net, params, buffers, kept, batch: Batch, out: Stack) -> Tensor:
+    def __call__(self, net, params, buffers, state, batch: Batch, out: Stack) -> Tensor:
         """Its own gradient, and nobody else's."""
         return module_gradients(net, self.i, params, batch, out)
 
-    def rise(self, batch: Batch) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """What it passes on: its layer's output before the step."""
-        return self.net.rise(self.params, self.i, batch.x)
+        return self.net.layer(self.params, self.i, batch.x)
 
     def step(self, batch: Batch) -> None:
         self.rule.step(self.net, self.params, {}, self.state, batch)
@@ -152,7 +152,7 @@ def work(job: Job, rank: int, folder: Path) -> None:
     start = time.perf_counter()
     for batch in source:
         if not last:
-            message = torch.cat([module.rise(batch)[0], batch.y[0, :, None]], 1)
+            message = torch.cat([module.forward(batch)[0], batch.y[0, :, None]], 1)
             sending = dist.isend(message, rank + 1)
         module.step(batch)
         if not last:

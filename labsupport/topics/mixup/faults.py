@@ -110,7 +110,7 @@ class Faulty(Mixup):
         x = batch.x.flatten(0, 1)
         drawn = self.fault == "lam_per_sample"
         own = self._own(runs, size, rngs).to(x) if drawn else x.new_empty(0)
-        lam = mix.weights[1].repeat_interleave(size)
+        lam = mix.coefficient[1].repeat_interleave(size)
         another = y.view(runs, size, -1).flip(1).flatten(0, 1)
         pairs = Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own)
         x, targets = BLENDS[self.fault](pairs)

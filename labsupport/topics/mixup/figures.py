@@ -245,7 +245,7 @@ def pairs(
     for _, batch in train.batches([replace(recipe, mixup=None)], [seed], dataset):
         mix = deeper(batch, dataset.classes, rngs).mix  # the same draw, not yet carried out
         x, y = batch.x[0], nn.functional.one_hot(batch.y[0], dataset.classes).to(batch.x.dtype)
-        yield x, y, x[mix.partner], y[mix.partner], mix.weights[1].item()
+        yield x, y, x[mix.partner], y[mix.partner], mix.coefficient[1].item()
 
 
 def _torch_net(params: dict[str, Tensor]) -> nn.Sequential:

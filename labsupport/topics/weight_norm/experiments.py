@@ -13,7 +13,7 @@ from labsupport import landscape, runtime, train
 from labsupport.models import MLP
 from labsupport.models.layers import per_run
 from labsupport.rules import SGD, weights
-from labsupport.stacks import Stack
+from labsupport.stacks import Stack, hyperparameter
 from labsupport.topics.weight_norm import reference as wn
 from labsupport.types import Batch, Recipe
 
@@ -170,7 +170,7 @@ class Stretched(MLP):
     """
 
     norm: str = "weight"
-    stretch: float = 1.0
+    stretch: float = hyperparameter(1.0)
 
     def init(self, rngs):
         """The parameters of the MLP, each v multiplied by ``stretch``."""

@@ -97,13 +97,13 @@ def test_the_matrices_of_a_course_are_those_of_the_run():
     found = runs.course(r, [3, 4], every=6)
     for step in train.iterate_steps([r] * 2, [3, 4]):
         if step.t == 0:
-            kept = r.rule.gradient.init(
+            state = r.rule.gradient.init(
                 r.model, step.params, [runtime.generator(seed, "rule") for seed in (3, 4)]
             )
     rows = found.query("step == 12 and metric == 'matrix3'").set_index("seed")["value"]
     for i, seed in enumerate((3, 4)):
         assert rows[seed] == pytest.approx(
-            fa.cosine(kept[3][i].mT, step.params["weight3"][i]).item()
+            fa.cosine(state[3][i].mT, step.params["weight3"][i]).item()
         )
 
 

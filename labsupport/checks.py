@@ -1,0 +1,29 @@
+"""What an argument must be: predicates that answer for any value, a string or None too."""
+
+import math
+from numbers import Integral, Real
+from typing import Any
+
+
+def is_number(
+    value: Any,
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+    most: float = math.inf,
+) -> bool:
+    """Tell whether a value is a finite real number with least <= value <= most, above < value <
+    below.
+    """
+    return (
+        isinstance(value, Real)
+        and math.isfinite(value)
+        and least <= value <= most
+        and above < value < below
+    )
+
+
+def is_count(value: Any, least: int = 0) -> bool:
+    """Tell whether a value is a whole number of at least ``least``; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
