@@ -154,6 +154,81 @@ def test_a_transparent_figure_stays_transparent():
     assert image.convert("RGBA").getpixel((2, 2))[3] == 0
 
 
+# ---- frames are kept
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """A mark for each frame that was drawn since the list was last cleared."""
+    calls, canvas = [], room.FigureCanvasAgg
+    draw = canvas.draw
+    monkeypatch.setattr(canvas, "draw", lambda self: calls.append(1) or draw(self))
+    return calls
+
+
+def scaled(height):
+    return lambda k: figure(f"Bar {k}", k * height)
+
+
+def test_the_same_explorer_again_is_read_and_not_drawn(fresh_home, drawn):
+    first = explore(scaled(1.0), "One.", k=[1, 2, 3])
+    assert len(drawn) == 3
+    again = explore(scaled(1.0), "One.", k=[1, 2, 3])
+    assert len(drawn) == 3 and again.frames == first.frames and again.html == first.html
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: explore(scaled(2.0), k=[1, 2, 3]),
+        lambda: explore(lambda k: figure(f"Another bar {k}", k), k=[1, 2, 3]),
+        lambda: explore(scaled(1.0), k=[1, 2, 4]),
+    ],
+    ids=["a value that draw holds", "its source", "a slider's value"],
+)
+def test_whatever_makes_a_frame_makes_it_anew(fresh_home, drawn, other):
+    explore(scaled(1.0), k=[1, 2, 3])
+    drawn.clear()
+    other()
+    assert len(drawn) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda patch: patch.setitem(plt.rcParams, "axes.facecolor", "#eeeeee"),
+        lambda patch: patch.setattr(room, "COLOURS", 16),
+        lambda patch: patch.setenv("LABSUPPORT_PROFILE", "full"),
+    ],
+    ids=["the style", "the number of colours", "the profile"],
+)
+def test_a_setting_that_changes_a_frame_makes_it_anew(fresh_home, drawn, monkeypatch, change):
+    explore(scaled(1.0), k=[1, 2])
+    drawn.clear()
+    change(monkeypatch)
+    explore(scaled(1.0), k=[1, 2])
+    assert len(drawn) == 2
+
+
+def test_what_has_no_digest_is_drawn_each_time(fresh_home, drawn, monkeypatch):
+    def refuse(*roots):
+        raise TypeError("no digest of a ufunc")
+
+    monkeypatch.setattr(room.dependencies, "digest", refuse)
+    explore(scaled(1.0), k=[1, 2])
+    explore(scaled(1.0), k=[1, 2])
+    assert len(drawn) == 4 and not (fresh_home / "frames").exists()
+
+
+def test_a_damaged_file_of_frames_is_drawn_again(fresh_home, drawn):
+    first = explore(scaled(1.0), k=[1, 2])
+    [kept] = (fresh_home / "frames").glob("*.json")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    with pytest.warns(UserWarning, match="damaged"):
+        again = explore(scaled(1.0), k=[1, 2])
+    assert len(drawn) == 4 and again.frames == first.frames
+
+
 # ---- the sliders' values
 
 

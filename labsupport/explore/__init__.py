@@ -18,10 +18,11 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib import resources
 from numbers import Integral, Real
+from pathlib import Path
 
 import ipywidgets
 import numpy as np
@@ -30,6 +31,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from tqdm.auto import tqdm
+
+from labsupport import dependencies, runtime, storage
 
 MAX_FRAMES = 400
 MAX_BYTES = 1_500_000  # of one explorer's HTML; a page should not weigh more
@@ -44,7 +47,8 @@ def explore(draw: Callable[..., Figure], caption: str = "", /, **values: Sequenc
 
     The sliders start at the defaults in the signature of `draw`, or in the middle. The titles of a
     frame tell what it shows to those who cannot see it, so `draw` puts what is *seen*, with
-    numbers, into them.
+    numbers, into them. The frames are kept on disk under a digest of everything that makes them,
+    so the same explorer again is read, not drawn.
 
     Args:
         draw: called as ``draw(lr=0.1, weight_decay=0.0)``, returns a matplotlib Figure with a
@@ -193,6 +197,9 @@ def _start(stops: tuple[Slider, ...]) -> int:
 
 
 def _frames(draw: Callable[..., Figure], stops: tuple[Slider, ...]) -> list[Frame]:
+    """A frame for each combination of values: read if the same were drawn before, else drawn and
+    kept.
+    """
     count = math.prod(len(stop.values) for stop in stops)
     if count > MAX_FRAMES:
         raise ValueError(
@@ -201,8 +208,30 @@ def _frames(draw: Callable[..., Figure], stops: tuple[Slider, ...]) -> list[Fram
     # A backend first loaded within a style of draw's would lose its settings at the end of that
     # style.
     plt.switch_backend(plt.get_backend())
+    path = _kept_at(draw, stops)
+    kept = storage.read(path) if path else None
+    if kept is not None:
+        return [Frame(**frame) for frame in json.loads(kept)]
+    frames = _draw_all(draw, stops, count)
+    if path:
+        storage.write(path, json.dumps([asdict(frame) for frame in frames]).encode())
+    return frames
+
+
+def _kept_at(draw: Callable[..., Figure], stops: tuple[Slider, ...]) -> Path | None:
+    """Where the frames are kept, under a digest of all that makes them; None if there is none."""
+    settings = str(plt.rcParams), runtime.profile(), runtime.device().type
+    try:
+        digest = dependencies.digest(draw, stops, _draw_all, settings)
+    except (OSError, TypeError, ValueError):  # of what cannot be told apart, nothing is kept
+        return None
+    return runtime.home() / "frames" / f"{digest}.json"
+
+
+def _draw_all(draw: Callable[..., Figure], stops: tuple[Slider, ...], count: int) -> list[Frame]:
     every = itertools.product(*(range(len(stop.values)) for stop in stops))
-    frames, encoded = [], {}
+    frames: list[Frame] = []
+    encoded: dict[bytes, str] = {}
     for at in tqdm(every, total=count, desc="drawing frames", delay=2, leave=False):
         frames.append(_frame(draw, stops, at, encoded))
         _check_size(
