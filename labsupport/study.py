@@ -6,6 +6,7 @@ import json
 import time
 import warnings
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +107,14 @@ def study(
         probes: what to measure beside loss and accuracy.
 
     Raises:
-        ValueError: if there is no arm or no seed, or two arms share a name.
+        ValueError: if there is no arm or no seed, two arms share a name, or a seed is no whole
+            number.
     """
-    arms, seeds = tuple(arms), tuple(seeds)
+    if not isinstance(seeds, Iterable) or not all(isinstance(s, Integral) for s in seeds):
+        raise ValueError(f"seeds are {seeds!r}; give whole numbers: range(10) for ten runs")
+    if isinstance(arms, Arm) or not all(isinstance(arm, Arm) for arm in arms):
+        raise ValueError(f"arms are {arms!r}; give a list of Arm(name, recipe)")
+    arms, seeds = tuple(arms), tuple(map(int, seeds))
     names = [arm.name for arm in arms]
     if not arms or not seeds or len(set(names)) < len(names) or len(set(seeds)) < len(seeds):
         raise ValueError(

@@ -220,3 +220,17 @@ def test_probes_measure_what_they_say(fresh_home):
     last = table.pivot_table(index="seed", columns="metric", values="value")
     assert last["jacobian"].to_numpy() == pytest.approx(last["norm2"].to_numpy() ** 0.5, rel=1e-5)
     assert last["norm2"].to_numpy() == pytest.approx(last["norm2_weight1"].to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "words"),
+    [
+        ([Arm("a", BASE)], 10, r"seeds are 10; give whole numbers: range\(10\)"),
+        ([Arm("a", BASE)], ["0"], r"seeds are \['0'\]"),
+        (Arm("a", BASE), range(2), r"give a list of Arm\(name, recipe\)"),
+        ([BASE], range(2), r"give a list of Arm\(name, recipe\)"),
+    ],
+)
+def test_seeds_and_arms_of_another_kind_are_named(arms, seeds, words):
+    with pytest.raises(ValueError, match=words):
+        study.study(arms, seeds)
