@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, form, one_of, tensor
 from labsupport.topics.feedback_alignment import reference
-from labsupport.topics.feedback_alignment.figures import two_steps
+from labsupport.topics.feedback_alignment.experiments import two_steps
 
 
 @st.composite

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, one_of, tensor
 from labsupport.topics.local_learning import reference
-from labsupport.topics.local_learning.figures import log
+from labsupport.topics.local_learning.experiments import log
 
 _INPUTS = (0.0, 1.0, 2.0, -1.0, 0.5, -3.0)
 _ERRORS = (1.0, 0.5, 2.0, 0.25, 3.0)
