@@ -493,12 +493,24 @@ def two_modules_by_autograd(w1, v1, w2, v2, x, y, *, lr):
 @st.composite
 def _logs(draw):
     """Faults come with smaller ones beside them, so that the order of the questions matters."""
-    kind = one_of(draw, "decoupled", "leaking", "blocked", "end_to_end", "heads_frozen", "stale")
+    kind = one_of(
+        draw,
+        "decoupled",
+        "leaking",
+        "blocked",
+        "end_to_end",
+        "heads_frozen",
+        "heads_frozen",
+        "stale",
+    )
     seen = log(kind, modules=2, units=one_of(draw, 3, 4, 5))
     reach, heads = (
         one_of(draw, 1.0, 0.5, 2.0, 0.125) * seen.reach.round(decimals=2),
         seen.heads.round(decimals=2),
     )
+    if kind == "leaking" and one_of(draw, False, True):
+        # the last loss alone, and not to all layers: that is not end to end
+        reach = reach * torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=reach.dtype)
     frozen, late = (
         kind not in healthy and one_of(draw, False, True)
         for healthy in (("decoupled", "stale"), ("decoupled",))
@@ -584,7 +596,8 @@ def diagnose_by_counts(reach, heads, ages):
     if everything == 0:
         return "blocked"
     if everything > diagonal:
-        return "end_to_end" if int((reach[:, -1] != 0).sum()) == everything else "leaking"
+        last = int((reach[:, -1] != 0).sum())
+        return "end_to_end" if last == everything == len(reach) else "leaking"
     return (
         "heads_frozen"
         if float(heads.abs().sum()) == 0
