@@ -1,25 +1,29 @@
 """The exercises of the chapter on alternating minimization: the cost, a code, weights from a
-memory, the order, a diagnosis.
+memory, the order, a log to diagnose.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
+from hypothesis import assume
 from hypothesis import strategies as st
+from torch import Tensor
 
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, NONZERO, POSITIVE, one_of, tensor
-from labsupport.ops import alternating_minimization as am
-from labsupport.topics.alternating_minimization import faults, reference
+from labsupport.topics.alternating_minimization import reference
 
 _MUS = (1.0, 2.0, 0.25, 3.0)
+_WIDE = (*NONZERO, 0.0, 2.0**-10, 1024.0)
 
 
 @st.composite
 def _objective_inputs(draw):
     size, dtype = one_of(draw, 2, 1, 3), one_of(draw, *DTYPES)
     return {
-        "x": tensor(draw, (size,), dtype, NONZERO),
-        "y": tensor(draw, (size,), dtype, NONZERO),
-        "c": tensor(draw, (size,), dtype, NONZERO),
+        "x": tensor(draw, (size,), dtype, _WIDE),
+        "y": tensor(draw, (size,), dtype, _WIDE),
+        "c": tensor(draw, (size,), dtype, _WIDE),
         "w": tensor(draw, (), dtype, NONZERO),
         "v": tensor(draw, (), dtype, NONZERO),
         "mu": one_of(draw, 2.0, 0.25, 3.0),
@@ -28,23 +32,32 @@ def _objective_inputs(draw):
 
 @st.composite
 def _code_inputs(draw):
+    """With K = 6 and mu = 1 both candidates of u = 1, m = -1 cost the same, without rounding."""
     size, dtype = one_of(draw, 1, 2, 3), one_of(draw, *DTYPES)
+    if one_of(draw, False, False, False, True):
+        pairs = [one_of(draw, (1.0, -1.0), (3.0, -3.0), (0.5, -0.5)) for _ in range(size)]
+        wanted, predicted = (torch.tensor(part, dtype=dtype) for part in zip(*pairs, strict=True))
+        return {"wanted": wanted, "predicted": predicted, "stiffness": 6.0, "mu": 1.0}
     return {
-        "wanted": tensor(draw, (size,), dtype, (1.0, 3.0, -1.0, 0.5, 6.0)),
-        "predicted": tensor(draw, (size,), dtype, (-1.0, 2.0, -0.25, 0.5, -3.0)),
-        "stiffness": one_of(draw, 2.0, 4.0, 1.0, 7.0),
-        "mu": one_of(draw, *_MUS),
+        "wanted": tensor(draw, (size,), dtype, (1.0, 3.0, -1.0, 0.5, 6.0, 0.0, 1024.0)),
+        "predicted": tensor(draw, (size,), dtype, (-1.0, 2.0, -0.25, 0.5, -3.0, 0.0, -1024.0)),
+        "stiffness": one_of(draw, 2.0, 4.0, 1.0, 7.0, 0.0),
+        "mu": one_of(draw, *_MUS, 2.0**-10),
     }
 
 
 @st.composite
 def _weight_inputs(draw):
-    into, out, dtype = one_of(draw, 2, 1), one_of(draw, 1, 2), torch.float64
-    root = tensor(draw, (into, into), dtype, (1.0, 2.0, 0.5, -1.0))
+    """Square weights: what is multiplied from the wrong side still fits, and the numbers tell. No A
+    is singular, but some have a unit that is nearly silent.
+    """
+    size = one_of(draw, 2, 1)
+    root = tensor(draw, (size, size), torch.float64, (1.0, 2.0, 0.5, -1.0)).triu()
+    root[0] *= one_of(draw, 1.0, 2.0**-10)
     return {
         "A": root.mT @ root,
-        "B": tensor(draw, (out, into), dtype, NONZERO),
-        "old": tensor(draw, (out, into), dtype, NONZERO),
+        "B": tensor(draw, (size, size), torch.float64, NONZERO),
+        "old": tensor(draw, (size, size), torch.float64, NONZERO),
         "ridge": one_of(draw, 1.0, 0.5, 2.0, 3.0),
     }
 
@@ -52,17 +65,19 @@ def _weight_inputs(draw):
 @st.composite
 def _sweep_inputs(draw):
     size, dtype = one_of(draw, 2, 1, 3), one_of(draw, *DTYPES)
-    return {
-        "x": tensor(draw, (size,), dtype, POSITIVE),
-        "y": tensor(draw, (size,), dtype, POSITIVE),
+    given = {
+        "x": tensor(draw, (size,), dtype, (*POSITIVE, -1.0, 2.0**-6, 256.0)),
+        "y": tensor(draw, (size,), dtype, (*POSITIVE, -1.0, 2.0**-6, 256.0)),
         "w": tensor(draw, (), dtype, POSITIVE),
         "v": tensor(draw, (), dtype, (2.0, 0.5, 3.0, 1.5)),
         "mu": one_of(draw, *_MUS),
     }
+    codes = _code(**given)
+    assume((codes.abs() > 2.0**-7).all())  # by these the second weight divides
+    return given
 
 
-# -- small_objective
-# ---------------------------------------------------------------------------------
+# -- small_objective -------------------------------------------------------------------------------
 
 
 def summed(x, y, c, w, v, mu):
@@ -73,7 +88,7 @@ def summed(x, y, c, w, v, mu):
 
 
 def mu_missing(x, y, c, w, v, mu):
-    """You left out mu. It says what a squared residual costs beside a squared error."""
+    """You left out mu. It weighs a squared residual beside a squared error."""
     return reference.small_objective(x, y, c, w, v, 1.0)
 
 
@@ -111,14 +126,25 @@ def halved(x, y, c, w, v, mu):
     return reference.small_objective(x, y, c, w, v, mu) / 2
 
 
+def means_squared(x, y, c, w, v, mu):
+    """You took the mean before the square. Errors of different signs would cancel: square each one
+    first.
+    """
+    return (y - v * c).mean() ** 2 + mu * (c - w * x).mean() ** 2
+
+
+def penalty_in_the_square(x, y, c, w, v, mu):
+    """You squared mu with the residual. It multiplies the squared residual."""
+    return reference.small_objective(x, y, c, w, v, mu**2)
+
+
 def objective_by_parts(x, y, c, w, v, mu):
     """Two means, then their sum."""
     error, residual = v * c - y, w * x - c
     return (error @ error + mu * (residual @ residual)) / len(x)
 
 
-# -- best_code
-# ---------------------------------------------------------------------------------------
+# -- best_code -------------------------------------------------------------------------------------
 
 
 def _positive(wanted, predicted, stiffness, mu):
@@ -126,8 +152,8 @@ def _positive(wanted, predicted, stiffness, mu):
 
 
 def by_the_predicted_side(wanted, predicted, stiffness, mu):
-    """You stayed on the side of 0 on which the prediction lies. Work out what both candidates cost,
-    and take the cheaper.
+    """You stayed on the side of 0 on which the prediction lies. Work out the cost of both
+    candidates, and take the smaller one.
     """
     return torch.where(
         predicted > 0, _positive(wanted, predicted, stiffness, mu).clamp_min(0), predicted
@@ -142,7 +168,7 @@ def as_if_linear(wanted, predicted, stiffness, mu):
 
 
 def always_positive(wanted, predicted, stiffness, mu):
-    """You took the candidate at or above 0 every time. The other one may be cheaper: min(m, 0)."""
+    """You took the candidate at or above 0 every time. The other one may cost less: min(m, 0)."""
     return _positive(wanted, predicted, stiffness, mu).clamp_min(0)
 
 
@@ -154,23 +180,39 @@ def halves_mixed_up(wanted, predicted, stiffness, mu):
 
 def mu_forgotten(wanted, predicted, stiffness, mu):
     """You left out mu. The smaller it is, the further a code may go from what is predicted."""
-    return am.best_code(wanted, predicted, stiffness, 1.0)
+    return reference.best_code(wanted, predicted, stiffness, 1.0)
 
 
-def dearer(wanted, predicted, stiffness, mu):
-    """You took the dearer of the two candidates. Turn the comparison round."""
+def larger_cost_taken(wanted, predicted, stiffness, mu):
+    """You took the candidate with the larger cost. Turn the comparison round."""
     high, low = _positive(wanted, predicted, stiffness, mu).clamp_min(0), predicted.clamp_max(0)
-    return torch.where(am.best_code(wanted, predicted, stiffness, mu) == high, low, high)
+    return torch.where(reference.best_code(wanted, predicted, stiffness, mu) == high, low, high)
+
+
+def upper_of_equals(wanted, predicted, stiffness, mu):
+    """You took the upper candidate where both cost the same. The lower one is asked for: < and not
+    <=.
+    """
+    high, low = _positive(wanted, predicted, stiffness, mu).clamp_min(0), predicted.clamp_max(0)
+    return _cheaper(low, high, wanted, predicted, stiffness, mu)
+
+
+def penalty_not_compared(wanted, predicted, stiffness, mu):
+    """You compared K/2 (ρ(c) - u)² alone. The cost of a candidate has a second part: mu (c - m)²
+    counts as well.
+    """
+    high, low = _positive(wanted, predicted, stiffness, mu).clamp_min(0), predicted.clamp_max(0)
+    return torch.where((high - wanted) ** 2 < wanted**2, high, low)
 
 
 def activation_returned(wanted, predicted, stiffness, mu):
     """You returned the activation. A code is what goes into the ReLU, and may be negative."""
-    return am.best_code(wanted, predicted, stiffness, mu).relu()
+    return reference.best_code(wanted, predicted, stiffness, mu).relu()
 
 
 def right_of_zero_is_enough(wanted, predicted, stiffness, mu):
-    """You took the right candidate wherever it lies right of 0. It may still be the dearer one:
-    compare the costs.
+    """You took the right candidate wherever it lies right of 0. It may still cost more: compare the
+    costs.
     """
     high = _positive(wanted, predicted, stiffness, mu)
     return torch.where(high > 0, high, predicted.clamp_max(0))
@@ -197,11 +239,12 @@ def one_choice_for_all(wanted, predicted, stiffness, mu):
     return high if costs[1] < costs[0] else low
 
 
-def _cheaper(high, low, wanted, predicted, stiffness, mu):
+def _cheaper(one, other, wanted, predicted, stiffness, mu):
+    """The first candidate where it costs less, else the other."""
     costs = [
-        stiffness / 2 * (c.relu() - wanted) ** 2 + mu * (c - predicted) ** 2 for c in (high, low)
+        stiffness / 2 * (c.relu() - wanted) ** 2 + mu * (c - predicted) ** 2 for c in (one, other)
     ]
-    return torch.where(costs[0] < costs[1], high, low)
+    return torch.where(costs[0] < costs[1], one, other)
 
 
 def code_by_cases(wanted, predicted, stiffness, mu):
@@ -213,12 +256,25 @@ def code_by_cases(wanted, predicted, stiffness, mu):
     return both.gather(0, costs.argmin(0, keepdim=True))[0]
 
 
-# -- ridge_weights
-# -----------------------------------------------------------------------------------
+# -- ridge_weights ---------------------------------------------------------------------------------
 
 
 def _eye(A):
     return torch.eye(A.shape[-1], dtype=A.dtype)
+
+
+def solved_from_the_left(A, B, old, ridge):
+    """You solved (A + lambda I) W = B + lambda W_old. The inverse stands on the right: solve with
+    the transposes, and transpose the result.
+    """
+    return torch.linalg.solve(A + ridge * _eye(A), B + ridge * old)
+
+
+def old_not_added_back(A, B, old, ridge):
+    """You returned the change of the weights alone. What fits the rest, B - W_old A, is added to
+    the old weights.
+    """
+    return (B - old @ A) @ torch.linalg.inv(A + ridge * _eye(A))
 
 
 def pulled_to_zero(A, B, old, ridge):
@@ -229,17 +285,17 @@ def pulled_to_zero(A, B, old, ridge):
 
 
 def ridge_left_out(A, B, old, ridge):
-    """You forgot lambda beside A. Without it A has no inverse when a unit is silent, and the pull
-    has no scale.
+    """You forgot lambda beside A. Without it A has no inverse when a unit is silent, and the
+    weights of one that nearly is run away.
     """
-    return (B + ridge * old) @ torch.linalg.pinv(A)
+    return (B + ridge * old) @ torch.linalg.inv(A)
 
 
 def ridge_on_every_entry(A, B, old, ridge):
     """You added lambda to every entry of A. It belongs on the diagonal: lambda times the
     identity.
     """
-    return (B + ridge * old) @ torch.linalg.pinv(A + ridge)
+    return (B + ridge * old) @ torch.linalg.inv(A + ridge)
 
 
 def old_unscaled(A, B, old, ridge):
@@ -268,8 +324,7 @@ def weights_by_step(A, B, old, ridge):
     return old + torch.linalg.solve(A + ridge * _eye(A), (B - old @ A).mT).mT
 
 
-# -- sweep
-# -------------------------------------------------------------------------------------------
+# -- sweep -----------------------------------------------------------------------------------------
 
 
 def _code(x, y, w, v, mu):
@@ -297,6 +352,27 @@ def weights_from_old_codes(x, y, w, v, mu):
     from the old ones w learns nothing.
     """
     return _code(x, y, w, v, mu), w, (w * x * y).sum() / (w * x).square().sum()
+
+
+def first_weight_from_old_codes(x, y, w, v, mu):
+    """You fitted the first weight to the codes of the forward pass, which it has made itself. Both
+    weights are fitted to the new codes.
+    """
+    c, _, new = reference.sweep(x, y, w, v, mu)
+    return c, w, new
+
+
+def old_codes_returned(x, y, w, v, mu):
+    """You returned the codes of the forward pass. The weights are right; the codes that they were
+    fitted to are the first of the three.
+    """
+    return w * x, *reference.sweep(x, y, w, v, mu)[1:]
+
+
+def order_of_the_result(x, y, w, v, mu):
+    """You returned the weights before the codes. The order asked for is c, w, v."""
+    c, new, second = reference.sweep(x, y, w, v, mu)
+    return new, second, c
 
 
 def second_weight_from_old_codes(x, y, w, v, mu):
@@ -360,35 +436,179 @@ def sweep_by_lstsq(x, y, w, v, mu):
     return c, (x @ c) / (x @ x), (y @ c) / (c @ c)
 
 
-# -- diagnose
-# ----------------------------------------------------------------------------------------
+# -- diagnose --------------------------------------------------------------------------------------
+
+
+def log(
+    top: float,
+    codes: Sequence[float],
+    weights: Sequence[float],
+    seams: Sequence[float],
+    rounding: float = 0.0,
+) -> dict[str, Tensor]:
+    """Make the objective at three moments of T sweeps, from how far it falls at each.
+
+    Args:
+        top: where it begins.
+        codes, weights, seams: T each: its fall at the update of the codes, at that of the weights,
+            and before the sweep.
+        rounding: is added to the falls at the codes and taken from those at the weights.
+
+    Returns:
+        start, coded and ended, each (T,) in float64.
+    """
+    moments, f = [], top
+    for code, weight, seam in zip(codes, weights, seams, strict=True):
+        for fall in (seam, code + rounding, weight - rounding):
+            f -= fall
+            moments.append(f)
+    return dict(
+        zip(
+            ("start", "coded", "ended"),
+            torch.tensor(moments, dtype=torch.float64).view(-1, 3).mT.contiguous(),
+            strict=True,
+        )
+    )
+
+
+_NONE, _SOME = 2.0**-17, 9 * 2.0**-20
+"""Just below and just above a millionth of 8, which is where most of the logs begin."""
+LOGGED = (
+    (8.0, (1.0, 0.5), (0.5, 1.0), (0.0, 0.0)),
+    (8.0, (0.0, 0.0), (1.0, 0.5), (0.0, 0.0)),
+    (8.0, (1.0, 0.5), (0.0, 0.0), (0.0, 0.0)),
+    (8.0, (-1.0, 0.5), (2.0, 0.5), (0.0, 0.0)),
+    (8.0, (1.0, -0.5), (0.5, 1.0), (0.0, 0.0)),
+    (8.0, (1.0, 0.5), (-0.5, 1.0), (0.0, 0.0)),
+    (8.0, (0.5, 1.0), (1.0, -0.5), (0.0, 0.0)),
+    (8.0, (1.0, 0.5), (0.5, 1.0), (0.0, 0.25)),
+    (8.0, (1.0, 0.5), (0.5, 1.0), (0.0, -0.25)),
+    (16.0, (1.0, 0.5, 1.0), (0.5, 1.0, 1.0), (0.0, 0.0, 0.25)),
+    (12.0, (1.0, -0.5, 1.0), (0.5, 1.0, 0.5), (0.0, 0.0, 0.0)),
+    (12.0, (1.0, 0.5, 1.0), (0.5, 1.0, -0.5), (0.0, 0.0, 0.0)),
+    (8.0, (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)),  # one update that stands still once
+    (8.0, (0.0, 1.0), (1.0, 0.0), (0.0, 0.0)),
+    (8.0, (1.0, -0.5), (0.5, -1.0), (0.0, 0.0)),  # several faults
+    (8.0, (-1.0, 0.5), (-0.5, 1.0), (0.0, 0.25)),
+    (8.0, (1.0, 0.5), (0.5, -1.0), (0.0, 0.25)),
+    (8.0, (-1.0, 0.5), (0.0, 0.0), (0.0, 0.0)),
+    (8.0, (0.0, 0.0), (-0.5, 1.0), (0.0, 0.0)),
+    (8.0, (0.0, 0.0), (1.0, 0.5), (0.0, -0.25)),
+    (8.0, (1.0, 0.5), (0.0, 0.0), (0.0, 0.25)),
+    (8.0, (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)),
+    (8.0, (1.0, 0.0), (0.5, 1.0), (0.0, 0.0), -_NONE),  # rounding
+    (8.0, (0.5, 1.0), (1.0, 0.0), (0.0, 0.0), _NONE),
+    (8.0, (0.0, 0.0), (1.0, 0.5), (0.0, 0.0), _NONE),
+    (8.0, (1.0, 0.5), (0.0, 0.0), (0.0, 0.0), -_NONE),
+    (8.0, (1.0, 0.5), (0.5, 1.0), (0.0, -_NONE)),
+    (8.0, (1.0, 0.0), (0.5, 1.0), (0.0, 0.0), -_SOME),  # a little more than rounding
+    (8.0, (0.5, 1.0), (1.0, 0.0), (0.0, 0.0), _SOME),
+    (8.0, (0.0, 0.0), (1.0, 0.5), (0.0, 0.0), _SOME),
+    (8.0, (1.0, 0.5), (0.0, 0.0), (0.0, 0.0), -_SOME),
+    (8.0, (1.0, 0.5), (0.5, 1.0), (0.0, _SOME)),
+    (1e6, (10.0, 0.0), (10.0, 10.0), (0.0, 0.0), -1.0),  # a millionth, without rounding
+    (1e6, (10.0, 10.0), (10.0, 0.0), (0.0, 0.0), 1.0),
+    (1e6, (0.0, 0.0), (10.0, 10.0), (0.0, 0.0), 1.0),
+    (1e6, (10.0, 10.0), (0.0, 0.0), (0.0, 0.0), -1.0),
+    (1e6, (10.0, 10.0), (10.0, 10.0), (0.0, 1.0)),
+    (1024.0, (1016.0, -(2.0**-11)), (1.0, 1.0), (0.0, 0.0)),  # the largest cost is the first
+    (8.0, (-(2.0**-13), 1.0), (1.0, -1016.0), (0.0, 0.0)),  # and here it is the last
+)
+"""Where a log begins, its falls at the codes, at the weights and before each sweep, and rounding.
+"""
 
 
 @st.composite
 def _logs(draw):
-    """A log with one fault or none: in one sweep only where one is enough, with others below it in
-    the table, with rounding.
+    """One of the logs above; so few that a check tries them all."""
+    return log(*one_of(draw, *LOGGED))
+
+
+def asked(
+    start: Tensor,
+    coded: Tensor,
+    ended: Tensor,
+    *,
+    slack: float = 1e-6,
+    rise: Callable = torch.any,
+    still: Callable = torch.all,
+    seam: Callable = torch.abs,
+) -> str:
+    """Name the first fault that is found, in the order of the chapter's table; the options are
+    where one can go wrong.
     """
-    name, sweeps, top = (
-        one_of(draw, *reference.FAULTS),
-        one_of(draw, 2, 3),
-        one_of(draw, 8.0, 16.0, 12.0),
-    )
-    codes, weights = ([one_of(draw, 0.5, 1.0, 1.5) for _ in range(sweeps)] for _ in range(2))
-    seams, one, too = [0.0] * sweeps, draw(st.integers(0, sweeps - 1)), one_of(draw, False, True)
-    if name == "healthy" and too:
-        codes[one] = weights[one - 1] = 0.0
-    if name == "codes_frozen" or (name == "codes_lost" and too):
-        codes = [0.0] * sweeps
-    if name == "weights_frozen":
-        weights = [0.0] * sweeps
-    if name == "codes_rise":
-        codes[one] *= -1
-    if name == "weights_rise" or (name == "codes_rise" and too):
-        weights[one] *= -1
-    if name == "codes_lost":
-        seams[max(one, 1)] = one_of(draw, 0.25, -0.25)
-    return faults.log(top, codes, weights, seams, one_of(draw, 0.0, 2.0**-18, -(2.0**-18)))
+    slack = slack * torch.stack([start, coded, ended]).abs().max()
+    answers = {
+        "codes_rise": rise(coded > start + slack),
+        "weights_rise": rise(ended > coded + slack),
+        "codes_lost": (seam(start[1:] - ended[:-1]) > slack).any(),
+        "codes_frozen": still((start - coded).abs() <= slack),
+        "weights_frozen": still((coded - ended).abs() <= slack),
+    }
+    return next((name for name, found in answers.items() if found), "healthy")
+
+
+def sweeps_compared(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You compared sweeps with each other. Which of the two updates went wrong can be seen within a
+    sweep.
+    """
+    return "codes_rise" if ended[-1] > start[0] else "healthy"
+
+
+def rise_blamed_on_the_other(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You blamed the wrong update for a rise: from start to coded the codes move, from coded to
+    ended the weights.
+    """
+    found = reference.diagnose(start, coded, ended)
+    return {"codes_rise": "weights_rise", "weights_rise": "codes_rise"}.get(found, found)
+
+
+def frozen_blamed_on_the_other(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You blamed the wrong update for standing still: from start to coded the codes move, from
+    coded to ended the weights.
+    """
+    found = reference.diagnose(start, coded, ended)
+    return {"codes_frozen": "weights_frozen", "weights_frozen": "codes_frozen"}.get(found, found)
+
+
+def seam_passed_over(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You did not look at the seam between two sweeps. The codes are kept: a sweep begins where the
+    one before ended.
+    """
+    found = reference.diagnose(start, coded, ended)
+    return "healthy" if found == "codes_lost" else found
+
+
+def standing_still_taken_for_health(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You called everything healthy that does not rise. An update that never changes anything is
+    not being made.
+    """
+    found = reference.diagnose(start, coded, ended)
+    return "healthy" if found.endswith("frozen") else found
+
+
+def a_rise_in_every_sweep_wanted(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You called it a rise only where every sweep has one. One is enough: any, not all."""
+    return asked(start, coded, ended, rise=torch.all)
+
+
+def one_still_sweep_taken_for_frozen(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You called an update frozen for one sweep in which it stood still. Frozen is what never
+    changes anything: all, not any.
+    """
+    return asked(start, coded, ended, still=torch.any)
+
+
+def no_room_for_rounding(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You left no room for rounding. A change of up to a millionth of the largest cost is none."""
+    return asked(start, coded, ended, slack=0.0)
+
+
+def seam_upwards_only(start: Tensor, coded: Tensor, ended: Tensor) -> str:
+    """You looked for a rise at the seam. A sweep that begins lower than the one before ended has
+    lost its codes as well.
+    """
+    return asked(start, coded, ended, seam=lambda gap: gap)
 
 
 def diagnose_by_steps(start, coded, ended):
@@ -401,8 +621,7 @@ def diagnose_by_steps(start, coded, ended):
     return [*rises, *lost, *still, "healthy"][0]
 
 
-# -- the shelf
-# ---------------------------------------------------------------------------------------
+# -- the shelf -------------------------------------------------------------------------------------
 
 
 def _exercise(name, title, points, function, inputs, section, mistakes, alternative, returns=()):
@@ -436,6 +655,8 @@ EXERCISES = (
             penalty_subtracted,
             weights_swapped,
             halved,
+            means_squared,
+            penalty_in_the_square,
         ),
         objective_by_parts,
     ),
@@ -443,7 +664,7 @@ EXERCISES = (
         "best_code",
         "The best code of a ReLU",
         3,
-        am.best_code,
+        reference.best_code,
         _code_inputs(),
         "Idea",
         (
@@ -452,7 +673,9 @@ EXERCISES = (
             always_positive,
             halves_mixed_up,
             mu_forgotten,
-            dearer,
+            larger_cost_taken,
+            upper_of_equals,
+            penalty_not_compared,
             activation_returned,
             right_of_zero_is_enough,
             left_cost_without_the_relu,
@@ -464,10 +687,12 @@ EXERCISES = (
         "ridge_weights",
         "Weights from a memory",
         2,
-        am.ridge_weights,
+        reference.ridge_weights,
         _weight_inputs(),
         "Idea",
         (
+            solved_from_the_left,
+            old_not_added_back,
             pulled_to_zero,
             ridge_left_out,
             ridge_on_every_entry,
@@ -488,6 +713,9 @@ EXERCISES = (
             weights_before_codes,
             codes_not_updated,
             weights_from_old_codes,
+            first_weight_from_old_codes,
+            old_codes_returned,
+            order_of_the_result,
             second_weight_from_old_codes,
             second_weight_from_new_forward_pass,
             code_without_mu,
@@ -506,7 +734,17 @@ EXERCISES = (
         reference.diagnose,
         _logs(),
         "How it fails",
-        faults.WRONG_DIAGNOSES,
+        (
+            sweeps_compared,
+            rise_blamed_on_the_other,
+            frozen_blamed_on_the_other,
+            seam_passed_over,
+            standing_still_taken_for_health,
+            a_rise_in_every_sweep_wanted,
+            one_still_sweep_taken_for_frozen,
+            no_room_for_rounding,
+            seam_upwards_only,
+        ),
         diagnose_by_steps,
     ),
 )

@@ -1,15 +1,61 @@
-"""Alternating minimization in the small: one hidden unit by closed forms, multipliers, and the
-diagnosis of a log.
+"""Alternating minimization: the equations of a network, those of one hidden unit in closed form,
+multipliers, and the diagnosis of a log.
+
+The equations of a network are in ops/alternating_minimization.py, for the training rules in
+rules/alternating.py compute with them; they are listed in ``__all__`` and can be used from here.
 """
 
 import torch
 from torch import Tensor
 
-from labsupport.ops.alternating_minimization import check_positive
+from labsupport.ops.alternating_minimization import (
+    ACTIVATIONS,
+    best_code,
+    check_codes,
+    check_positive,
+    encode,
+    layer,
+    moments,
+    norm_bound,
+    objective,
+    output_slope,
+    output_weights,
+    remember,
+    residuals,
+    ridge_weights,
+    update_code,
+    update_codes,
+    with_one,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "FAULTS",
+    "best_code",
+    "check_codes",
+    "check_positive",
+    "diagnose",
+    "encode",
+    "layer",
+    "moments",
+    "multiplier_sweep",
+    "norm_bound",
+    "objective",
+    "output_slope",
+    "output_weights",
+    "remember",
+    "residuals",
+    "ridge_weights",
+    "small_objective",
+    "sweep",
+    "update_code",
+    "update_codes",
+    "with_one",
+]
 
 
 def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Codes, then both weights, each by its exact minimum, of
+    r"""Update the codes, then both weights, each by its exact minimum, of
     :math:`\operatorname{mean}\,[(y - v c)^2 + \mu (c - w x)^2]`.
 
     .. math::
@@ -19,7 +65,7 @@ def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> tuple[Tensor
     Args:
         x, y: (B,) inputs and targets.
         w, v: () weights below and above the code.
-        mu: what a squared residual costs.
+        mu: the penalty on a squared residual.
 
     Returns:
         New codes (B,), w and v; a weight whose input is 0 throughout stays.
@@ -38,14 +84,14 @@ def _fit(a: Tensor, b: Tensor, old: Tensor) -> Tensor:
 
 
 def small_objective(x: Tensor, y: Tensor, c: Tensor, w: Tensor, v: Tensor, mu: float) -> Tensor:
-    """mean [(y - v c)² + mu (c - w x)²]."""
+    """Compute mean [(y - v c)² + mu (c - w x)²]."""
     return ((y - v * c).square() + mu * (c - w * x).square()).mean()
 
 
 def multiplier_sweep(
     x: Tensor, y: Tensor, u: Tensor, w: Tensor, v: Tensor, mu: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One sweep of ADMM for w and the codes; v stays. With u the multipliers over 2 mu,
+    r"""Take one sweep of ADMM for w and the codes; v stays. With u the multipliers over 2 mu,
 
     .. math::
 
@@ -71,7 +117,7 @@ FAULTS = ("healthy", "codes_frozen", "weights_frozen", "codes_rise", "weights_ri
 
 
 def diagnose(start: Tensor, coded: Tensor, ended: Tensor, tolerance: float = 1e-6) -> str:
-    """What is wrong with a run of batch alternating minimization, from its objective at three
+    """Name what is wrong with a run of batch alternating minimization, from its objective at three
     moments of T sweeps.
 
     Args:
@@ -81,9 +127,8 @@ def diagnose(start: Tensor, coded: Tensor, ended: Tensor, tolerance: float = 1e-
 
     Returns:
         The first that applies: "codes_rise", "weights_rise" (some update raises the objective),
-            "codes_lost" (a sweep does not
-        begin where the one before ended), "codes_frozen", "weights_frozen" (an update never changes
-        anything), "healthy".
+        "codes_lost" (a sweep does not begin where the one before ended), "codes_frozen",
+        "weights_frozen" (an update never changes anything), "healthy".
 
     Raises:
         ValueError: for logs of different lengths, or fewer than two sweeps.

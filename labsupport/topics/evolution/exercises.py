@@ -1,5 +1,5 @@
 """The exercises of the chapter on evolution: selection, mutation, the antithetic estimate, ranks,
-and a sick log to diagnose.
+and a log to diagnose.
 """
 
 import torch
@@ -9,12 +9,14 @@ from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, one_of, tensor
 from labsupport.topics.evolution import reference
 
-_LOSSES = (1.0, 2.0, 3.0, 0.5, 4.0, 2.5)
+_LOSSES = (1.0, 2.0, 3.0, 0.5, 4.0, 2.5, 0.0, 2.0**-10, 1024.0)
+_CLOSE = (1.0, 1.0 + 2.0**-20, 2.0)
+"""A loss that float32 tells from 1, and a comparison with a tolerance does not."""
 _NOISE = (1.0, -1.0, 2.0, 0.5, -3.0)
 
 
 def _wrong(name, hint, answer):
-    """A short wrong answer, with the name and the hint that a longer one has as a function of its
+    """Give a short wrong answer the name and the hint that a longer one has as a function of its
     own.
     """
     answer.__name__, answer.__doc__ = name, hint
@@ -31,7 +33,7 @@ def _pairs(draw):
         "noise": tensor(draw, (n, size), dtype, _NOISE),
         "plus": tensor(draw, (n,), dtype, _LOSSES),
         "minus": tensor(draw, (n,), dtype, _LOSSES),
-        "sigma": one_of(draw, 0.5, 0.25, 2.0),
+        "sigma": one_of(draw, 0.5, 0.25, 2.0, 2.0**-10),
     }
 
 
@@ -112,7 +114,7 @@ def _some_losses(draw):
             draw,
             (one_of(draw, 2, 3, 4),),
             one_of(draw, *DTYPES),
-            one_of(draw, (1.0, 2.0, 5.0), _LOSSES),
+            one_of(draw, (1.0, 2.0, 5.0), _LOSSES, _CLOSE),
         )
     }
 
@@ -150,6 +152,12 @@ RANKS = (
         lambda losses: (
             torch.unique(losses, return_inverse=True)[1].to(losses.dtype) / (len(losses) - 1) - 0.5
         ),
+    ),
+    _wrong(
+        "nearly_equal_taken_for_equal",
+        "You let losses share a rank that are nearly equal. However close two losses are, the"
+        " smaller one has the smaller rank: compare with ==.",
+        lambda losses: reference.centered_ranks(losses.round(decimals=5)),
     ),
     _wrong(
         "counted_from_one",
@@ -199,8 +207,8 @@ RANKS = (
     ),
     _wrong(
         "standardized",
-        "You took off the mean and divided by the deviation. One outlier still rules; ranks keep"
-        " the order alone.",
+        "You took off the mean and divided by the standard deviation. One outlier still rules;"
+        " ranks keep the order alone.",
         lambda losses: (losses - losses.mean()) / losses.std(correction=0).clamp(min=1e-8),
     ),
 )
@@ -284,6 +292,12 @@ SELECTIONS = (
         "You listed the survivors by their place in the population. The best comes first: it will"
         " be the elite.",
         lambda remembered, measured, *, parents: measured.argsort()[:parents].sort().values,
+    ),
+    _wrong(
+        "losses_returned",
+        "You returned the losses of the survivors. Asked for are their places in the population:"
+        " argsort gives those, sort the values.",
+        lambda remembered, measured, *, parents: measured.sort().values[:parents],
     ),
     _wrong(
         "ranks_for_places",
@@ -373,6 +387,14 @@ GENERATIONS = (
         " the worst of all.",
         lambda population, losses, picks, noise, *, parents, sigma: _bred(
             population[losses.argsort()], picks - 1, sigma * noise
+        ),
+    ),
+    _wrong(
+        "elite_without_children",
+        "You left the elite out as a parent. Picks count from 0, and 0 is the best individual"
+        " itself.",
+        lambda population, losses, picks, noise, *, parents, sigma: _bred(
+            population[losses.argsort()], picks + 1, sigma * noise
         ),
     ),
     _wrong(
@@ -472,7 +494,7 @@ LOGGED = (
     ([[2, 2.001953125, 1]], [[0, 0, 1]]),
     ([[1, 0.5, 1.0009765625]], [[1, 1, 0]]),  # healthy
     ([[2, 2.125]], [[1, 0]]),
-    ([[4, 4.125], [1, 8]], [[1, 0], [1, 0]]),
+    ([[4, 4.125], [8, 16]], [[1, 0], [1, 0]]),
     ([[2, 2.001953125, 2.5]], [[1, 0, 0]]),  # sigma too large
     ([[2, 2.001953125]], [[1, 0]]),
     ([[2, 1.998046875]], [[0, 1]]),
@@ -486,6 +508,13 @@ LOGGED = (
     ([[4, 2, 7]], [[0, 1, 1]]),
     ([[4, 2, 3.5]], [[1, 1, 0]]),  # no selection
     ([[2, 1], [2, 4]], [[1, 0], [1, 0]]),
+    ([[1, 2], [4, 2]], [[0, 1], [1, 0]]),
+    ([[2, 2]], [[0, 1]]),  # equal losses: nobody is worse, nobody better
+    ([[2, 2, 3]], [[1, 0, 0]]),
+    ([[0, 0]], [[1, 0]]),  # a 0-1 loss can be 0
+    ([[0, 0.5]], [[1, 0]]),
+    ([[4, 4.046875]], [[1, 0]]),  # 1.2 % is not within 1 %
+    ([[2, 2.015625, 2.03125]], [[1, 0, 0]]),
 )
 REMEMBERED = (
     ([[2, 1]], [[0.5, 1]]),
@@ -498,7 +527,7 @@ REMEMBERED = (
     ([[2, 1], [2, 1]], [[2, 1], [2, 0.5]]),
 )
 """Losses and who was chosen by them, or the losses that the choice went by. A random log would
-hardly ever be healthy, or sick in one way.
+hardly ever be healthy, or have one fault alone.
 """
 
 

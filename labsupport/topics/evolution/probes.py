@@ -14,8 +14,8 @@ from labsupport.types import Batch, Dataset, Net
 
 @dataclass(frozen=True)
 class Alignment:
-    """The cosine between the estimate and the gradient by backpropagation, for populations of
-    several sizes.
+    """Measure the cosine between the estimate and the gradient by backpropagation, for populations
+    of several sizes.
 
     Both are taken on the first ``samples`` of the training part. Metrics ``cosine_N`` and
     ``shaped_N``: the estimate from the losses, and from their ranks.

@@ -2,8 +2,9 @@ r"""Learning by mutation and selection: the lecture's mutation, a genetic algori
 strategies.
 
 Networks are rows: a population is (N, P), N individuals with P parameters each. Losses are
-minimized; a loss is fitness
-upside down. Nothing here draws: the standard normal numbers are arguments, called ``noise``.
+minimized; a fitness is a loss with the sign turned. Nothing here draws random numbers: the standard
+normal ones are arguments, called ``noise``. The same for R runs at once are the rules
+``EvolutionStrategy`` and ``GeneticAlgorithm`` in rules/evolution.py.
 """
 
 import math
@@ -15,7 +16,7 @@ from torch import Tensor
 
 
 def mutate(w: Tensor, noise: Tensor, *, sigma: float) -> Tensor:
-    r"""A mutant.
+    r"""Mutate: add a random step to every parameter.
 
     .. math:: w_2 = w_1 + \sigma\,\epsilon, \qquad \epsilon \sim \mathcal N(0, I)
 
@@ -37,8 +38,7 @@ def mutate(w: Tensor, noise: Tensor, *, sigma: float) -> Tensor:
 
 
 def survivors(losses: Tensor, *, parents: int) -> Tensor:
-    r"""Truncation selection: the places of the individuals with the smallest losses, the best one
-    first.
+    r"""Select by truncation: find the individuals with the smallest losses, the best one first.
 
     Args:
         losses: (N,) of the population, all measured on one and the same batch. Of equal ones the
@@ -46,7 +46,7 @@ def survivors(losses: Tensor, *, parents: int) -> Tensor:
         parents: how many may have children, from 1 to N.
 
     Returns:
-        Their places (parents,), int64.
+        Their indices (parents,), int64.
 
     Raises:
         ValueError: for fewer than two individuals, or parents outside 1 to N.
@@ -61,7 +61,7 @@ def survivors(losses: Tensor, *, parents: int) -> Tensor:
 
 
 def select(remembered: Tensor, measured: Tensor, *, parents: int) -> Tensor:
-    """Truncation selection after the batch has changed: by the losses on the new batch alone.
+    """Select after the batch has changed: by the losses on the new batch alone.
 
     Args:
         remembered: (N,) the losses on the batch before. They are of no use.
@@ -69,7 +69,7 @@ def select(remembered: Tensor, measured: Tensor, *, parents: int) -> Tensor:
         parents: as in :func:`survivors`.
 
     Returns:
-        The places of the survivors (parents,), the best one first.
+        The indices of the survivors (parents,), the best one first.
 
     Raises:
         ValueError: as :func:`survivors`, or if the two are not of one shape.
@@ -85,7 +85,7 @@ def select(remembered: Tensor, measured: Tensor, *, parents: int) -> Tensor:
 def next_generation(
     population: Tensor, losses: Tensor, picks: Tensor, noise: Tensor, *, parents: int, sigma: float
 ) -> Tensor:
-    r"""One generation: the best individual as it is, then N - 1 mutants of the best ``parents``.
+    r"""Breed one generation: the best individual as it is, then N - 1 mutants of the ``parents``.
 
     .. math:: w_1' = w_{(1)}, \qquad w_i' = w_{(p_i)} + \sigma\,\epsilon_i \quad (i = 2, \dots, N)
 
@@ -115,7 +115,7 @@ def next_generation(
 
 
 def es_gradient(noise: Tensor, plus: Tensor, minus: Tensor, *, sigma: float) -> Tensor:
-    r"""The antithetic estimate of a gradient from evaluations alone.
+    r"""Estimate a gradient from evaluations alone, by antithetic pairs.
 
     .. math::
 
@@ -129,7 +129,7 @@ def es_gradient(noise: Tensor, plus: Tensor, minus: Tensor, *, sigma: float) -> 
         sigma: the size of the mutations.
 
     Returns:
-        (P,). Its mean is the gradient of the loss blurred by the mutations,
+        (P,). Its mean is the gradient of the loss smoothed by the mutations,
         :math:`\mathbb E\,L(w + \sigma\epsilon)`.
 
     Raises:
@@ -147,8 +147,7 @@ def es_gradient(noise: Tensor, plus: Tensor, minus: Tensor, *, sigma: float) -> 
 
 
 def centered_ranks(losses: Tensor) -> Tensor:
-    r"""Rank shaping: each loss replaced by its rank, evenly from -1/2 for the smallest to 1/2 for
-    the largest.
+    r"""Replace each loss by its rank, evenly from -1/2 for the smallest to 1/2 for the largest.
 
     Equal losses share the mean of their ranks, so that no order is made up among them. With all
     losses equal every one gets 0.
@@ -167,6 +166,7 @@ def centered_ranks(losses: Tensor) -> Tensor:
     """
     _check_population(losses.shape[-1])
     others = losses.unsqueeze(-2)
+    # counted, not sorted: sorting would give equal losses an order
     below = (others < losses.unsqueeze(-1)).sum(-1)
     equal = (others == losses.unsqueeze(-1)).sum(-1)
     return (2 * below + equal - 1).to(losses.dtype) / (2 * (losses.shape[-1] - 1)) - 0.5
@@ -176,16 +176,16 @@ def centered_ranks(losses: Tensor) -> Tensor:
 
 
 def squared_cosine(pairs: float, parameters: int) -> float:
-    r"""The mean squared cosine between the antithetic estimate and the gradient, for a linear or
-    quadratic loss.
+    r"""Return the mean squared cosine between the antithetic estimate and the gradient of a linear
+    or quadratic loss.
 
     .. math:: \mathbb E \cos^2(\hat g, g) = \frac{n}{n + P - 1}
 
     There :math:`(u_i^+ - u_i^-)/2\sigma = g^\top\epsilon_i`, whatever sigma is. Split the noise
     into its part along g, a column a of n numbers, and the rest. The estimate has the length
-    :math:`\lVert a\rVert^2/n` along g, and across it P - 1 independent normal numbers of deviation
-    :math:`\lVert a\rVert/n`. So :math:`\cos^2` is :math:`A/(A + B)` with A and B chi-squared with n
-    and P - 1 degrees of freedom, a Beta(n/2, (P-1)/2) variable.
+    :math:`\lVert a\rVert^2/n` along g, and across it P - 1 independent normal numbers of standard
+    deviation :math:`\lVert a\rVert/n`. So :math:`\cos^2` is :math:`A/(A + B)` with A and B
+    chi-squared with n and P - 1 degrees of freedom, a Beta(n/2, (P-1)/2) variable.
 
     Args:
         pairs: n, half of the population, at least 1.
@@ -205,7 +205,7 @@ def squared_cosine(pairs: float, parameters: int) -> float:
 
 
 def quadratic_rate(lr: float, pairs: int, parameters: int) -> float:
-    r"""By how much one step changes the expected squared distance to the minimum of
+    r"""Return the factor by which one step changes the expected squared distance to the minimum of
     :math:`\tfrac12\lVert w\rVert^2`.
 
     .. math:: \frac{\mathbb E\lVert w_{t+1}\rVert^2}{\lVert w_t\rVert^2}
@@ -219,7 +219,7 @@ def quadratic_rate(lr: float, pairs: int, parameters: int) -> float:
         parameters: P, at least 1.
 
     Returns:
-        The factor; below 1 the population converges, above 1 it runs away.
+        The factor; below 1 the strategy converges, above 1 it diverges.
 
     Raises:
         ValueError: for fewer than one pair or parameter.
@@ -229,8 +229,8 @@ def quadratic_rate(lr: float, pairs: int, parameters: int) -> float:
 
 
 def exponent(sizes: Tensor, costs: Tensor) -> Tensor:
-    r"""The exponent b of a power law, cost = a · size^b: the slope of a straight line through the
-    logarithms.
+    r"""Fit the exponent b of a power law, cost = a · size^b: the slope of a straight line through
+    the logarithms.
 
     Args:
         sizes: (S,) positive, at least two different ones.
@@ -252,7 +252,7 @@ def exponent(sizes: Tensor, costs: Tensor) -> Tensor:
     return (y * x).sum(-1) / x.square().sum()
 
 
-# -- a sick evolution ------------------------------------------------------------------------------
+# -- an evolution with a fault ---------------------------------------------------------------------
 
 CLOSE = 0.01
 """Children whose losses are all within this share of the elite's hardly differ from it."""
@@ -309,12 +309,12 @@ def diagnose(losses: Tensor, used: Tensor, chosen: Tensor) -> str:
 
 
 def _worst_of(losses: Tensor, members: Tensor) -> Tensor:
-    """The largest loss among the members of each generation, (T,)."""
+    """Find the largest loss among the members of each generation, (T,)."""
     return losses.masked_fill(members == 0, -torch.inf).amax(1)
 
 
 def _best_of(losses: Tensor, members: Tensor) -> Tensor:
-    """The smallest loss among the members of each generation, (T,)."""
+    """Find the smallest loss among the members of each generation, (T,)."""
     return losses.masked_fill(members == 0, torch.inf).amin(1)
 
 

@@ -8,14 +8,17 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
-from labsupport.grading.inputs import DTYPES, form, one_of, tensor
+from labsupport.grading.inputs import DTYPES, VALUES, form, one_of, tensor
 from labsupport.topics.feedback_alignment import reference
-from labsupport.topics.feedback_alignment.figures import two_steps
+from labsupport.topics.feedback_alignment.experiments import two_steps
+
+_EDGES = (*VALUES, 2.0**-40, -(2.0**-40))
+"""Pre-activations at the kink of the ReLU, and close to it on either side."""
 
 
 @st.composite
 def _hidden_inputs(draw):
-    """B is square: a matrix that is turned or forgotten still fits, and the numbers tell which
+    """B is square: a matrix that is transposed or forgotten still fits, and the numbers tell which
     mistake it was.
     """
     batch, into, hidden, dtype = (
@@ -32,7 +35,10 @@ def _hidden_inputs(draw):
         "feedback": square,
         "v": (batch, hidden),
     }
-    return {name: tensor(draw, shape, dtype) for name, shape in shapes.items()}
+    return {
+        name: tensor(draw, shape, dtype, _EDGES if name == "z" else VALUES)
+        for name, shape in shapes.items()
+    }
 
 
 def weight_used(x, z, weight, feedback, v):
@@ -42,7 +48,7 @@ def weight_used(x, z, weight, feedback, v):
     return reference.hidden_step(x, z, weight, weight.mT, v)
 
 
-def feedback_turned(x, z, weight, feedback, v):
+def feedback_transposed(x, z, weight, feedback, v):
     """You used B the wrong way round. It has the shape (H, out), as the transposed weights: with
     samples in rows it is v Bᵀ.
     """
@@ -55,6 +61,35 @@ def slope_forgotten(x, z, weight, feedback, v):
     """
     v1 = v @ feedback.mT
     return v1, v1.mT @ x
+
+
+def slope_in_the_step_alone(x, z, weight, feedback, v):
+    """You left ρ'(z) out of the error that you return. The layer below gets v_1, and a unit that is
+    switched off passes nothing on.
+    """
+    return v @ feedback.mT, reference.hidden_step(x, z, weight, feedback, v)[1]
+
+
+def slope_in_the_error_alone(x, z, weight, feedback, v):
+    """You left ρ'(z) out of the step. The step is v_1 x^T, with the v_1 that you return."""
+    v1, _ = reference.hidden_step(x, z, weight, feedback, v)
+    return v1, (v @ feedback.mT).mT @ x
+
+
+def sign_lost(x, z, weight, feedback, v):
+    """You turned the sign. This stands in for a gradient, and the optimizer subtracts it: no minus
+    here.
+    """
+    v1, step = reference.hidden_step(x, z, weight, feedback, v)
+    return -v1, -step
+
+
+def step_transposed(x, z, weight, feedback, v):
+    """You transposed the step. It has the shape of the weights, (H, in): the error stands on the
+    left, v_1^T x.
+    """
+    v1, step = reference.hidden_step(x, z, weight, feedback, v)
+    return v1, step.mT
 
 
 def activation_for_slope(x, z, weight, feedback, v):
@@ -119,7 +154,10 @@ def _direct_inputs(draw):
         | dict.fromkeys(("z1", "z2", "error"), (batch, width))
         | dict.fromkeys(("feedback1", "feedback2"), (width, width))
     )
-    return {name: tensor(draw, shape, dtype) for name, shape in shapes.items()}
+    return {
+        name: tensor(draw, shape, dtype, _EDGES if name in ("z1", "z2") else VALUES)
+        for name, shape in shapes.items()
+    }
 
 
 def _direct(x, z1, z2, v1, v2):
@@ -139,6 +177,50 @@ def chained(x, z1, z2, feedback1, feedback2, error):
     """
     v2 = (error @ feedback2.mT) * (z2 > 0)
     return _direct(x, z1, z2, (v2 @ feedback1.mT) * (z1 > 0), v2)
+
+
+def slope_above_kept(x, z1, z2, feedback1, feedback2, error):
+    """You let the slope of the second layer act on the first. In DFA the error of a layer has not
+    been through any other layer.
+    """
+    v2 = (error @ feedback2.mT) * (z2 > 0)
+    return _direct(x, z1, z2, (error @ feedback1.mT) * (z1 > 0) * (z2 > 0), v2)
+
+
+def one_matrix_for_both(x, z1, z2, feedback1, feedback2, error):
+    """You used one matrix for both layers. Each has its own: B_1 for the first, B_2 for the
+    second.
+    """
+    return reference.direct_step(x, z1, z2, feedback1, feedback1, error)
+
+
+def matrices_exchanged(x, z1, z2, feedback1, feedback2, error):
+    """You exchanged the matrices. B_1 sends the error to the first hidden layer, B_2 to the
+    second.
+    """
+    return reference.direct_step(x, z1, z2, feedback2, feedback1, error)
+
+
+def first_slope_forgotten(x, z1, z2, feedback1, feedback2, error):
+    """You left out ρ'(z_1). Each layer's error goes through that layer's own slope, the first
+    one's as well.
+    """
+    return _direct(x, z1, z2, error @ feedback1.mT, (error @ feedback2.mT) * (z2 > 0))
+
+
+def second_slope_forgotten(x, z1, z2, feedback1, feedback2, error):
+    """You left out ρ'(z_2). Each layer's error goes through that layer's own slope, the second
+    one's as well.
+    """
+    return _direct(x, z1, z2, (error @ feedback1.mT) * (z1 > 0), error @ feedback2.mT)
+
+
+def slopes_at_zero(x, z1, z2, feedback1, feedback2, error):
+    """You let a unit learn at z = 0. ReLU's slope there is 0 here, as in PyTorch: z > 0, not z ≥
+    0.
+    """
+    v1, v2 = (error @ feedback1.mT) * (z1 >= 0), (error @ feedback2.mT) * (z2 >= 0)
+    return _direct(x, z1, z2, v1, v2)
 
 
 def both_slopes_forgotten(x, z1, z2, feedback1, feedback2, error):
@@ -173,7 +255,7 @@ def steps_averaged(x, z1, z2, feedback1, feedback2, error):
     )
 
 
-def direct_turned(x, z1, z2, feedback1, feedback2, error):
+def direct_transposed(x, z1, z2, feedback1, feedback2, error):
     """You used the B the wrong way round. Each has the shape (units, K): with samples in rows it is
     e Bᵀ.
     """
@@ -189,10 +271,12 @@ def direct_by_einsum(x, z1, z2, feedback1, feedback2, error):
 
 @st.composite
 def _pairs(draw):
+    """Updates may be small or large: their lengths are no measure of their angle."""
     shape, dtype = form(draw)
+    scales = [one_of(draw, 1.0, 2.0**-20, 2.0**20) for _ in range(2)]
     return {
-        "a": tensor(draw, shape, dtype, (1.0, 0.0, 2.0, -1.0, -3.0)),
-        "b": tensor(draw, shape, dtype, (2.0, 1.0, 0.0, -1.0, 0.5)),
+        "a": scales[0] * tensor(draw, shape, dtype, (1.0, 0.0, 2.0, -1.0, -3.0)),
+        "b": scales[1] * tensor(draw, shape, dtype, (2.0, 1.0, 0.0, -1.0, 0.5)),
     }
 
 
@@ -227,10 +311,36 @@ def lengths_squared(a, b):
 
 
 def small_number_added(a, b):
-    """You added a small number to the lengths. It bends every cosine a little; guard the zero
-    alone, with torch.where or clamp.
+    """You added a small number to the lengths. Beside short updates it is not small: guard the zero
+    alone, with torch.where.
     """
     return (a * b).sum() / (a.norm() * b.norm() + 1e-8)
+
+
+def lengths_clamped(a, b):
+    """You took a small number for the least that the lengths can be. The product of two short
+    lengths is smaller: guard the zero alone, with torch.where.
+    """
+    return (a * b).sum() / (a.norm() * b.norm()).clamp_min(1e-8)
+
+
+def angle_without_sign(a, b):
+    """You lost the sign. An update that points against the gradient has a cosine of -1, and that is
+    the worst there is.
+    """
+    return reference.cosine(a, b).abs()
+
+
+def one_length(a, b):
+    """You divided by the squared length of b alone. That is how far a reaches along b, not the
+    angle between them.
+    """
+    return _safe((a * b).sum(), b.square().sum())
+
+
+def means_removed(a, b):
+    """You subtracted the means first. That is a correlation; a direction is measured from zero."""
+    return reference.cosine(a - a.mean(), b - b.mean())
 
 
 def not_a_number(a, b):
@@ -243,6 +353,17 @@ def not_a_number(a, b):
 def cosine_of_unit_vectors(a, b):
     """Both made one long first."""
     return F.normalize(a.flatten(), dim=0) @ F.normalize(b.flatten(), dim=0)
+
+
+def cosine_of_torch(a, b):
+    """The function that torch has."""
+    return F.cosine_similarity(a.flatten(), b.flatten(), dim=0)
+
+
+def cosine_as_on_the_page(a, b):
+    """The solution of the chapter."""
+    lengths = a.norm() * b.norm()
+    return torch.where(lengths > 0, (a * b).sum() / lengths, 0.0)
 
 
 @st.composite
@@ -272,6 +393,23 @@ def redrawn(w1, w2, draws, x, y, *, lr):
     """
     for b in draws:
         w1, w2 = reference.linear_steps(w1, w2, [b], x, y, lr=lr)
+    return w1, w2
+
+
+def latest_draw(w1, w2, draws, x, y, *, lr):
+    """You used the last of the draws. B is the first of them, and it stays for all steps."""
+    return reference.linear_steps(w1, w2, draws[::-1], x, y, lr=lr)
+
+
+def feedback_at_the_output(w1, w2, draws, x, y, *, lr):
+    """You sent the output layer's own error through matrices as well. W_2 sees e itself; B is for
+    the layer below.
+    """
+    b = draws[0]
+    for _ in draws:
+        h = x @ w1.mT
+        e = h @ w2.mT - y
+        w1, w2 = w1 - lr * (e @ b.mT).mT @ x, w2 - lr * (e @ b.mT @ b).mT @ h
     return w1, w2
 
 
@@ -379,6 +517,33 @@ def redrawn_passed_over(weights, feedback, vs, errors, sent):
     )
 
 
+def _renamed(log, **names):
+    found = reference.diagnose(*log)
+    return names.get(found, found)
+
+
+def direct_called_indirect(weights, feedback, vs, errors, sent):
+    """You took direct feedback for feedback alignment. Ask which error went through B: the layer's
+    own, or that of the output.
+    """
+    return _renamed((weights, feedback, vs, errors, sent), direct="feedback_alignment")
+
+
+def signs_called_backprop(weights, feedback, vs, errors, sent):
+    """You looked at the signs alone. The signs of Wᵀ with the sizes of B are a rule of its own, and
+    not backpropagation.
+    """
+    return _renamed((weights, feedback, vs, errors, sent), sign_symmetric="backprop")
+
+
+def feedback_not_looked_for(weights, feedback, vs, errors, sent):
+    """You called everything that is not backpropagation unknown when B v arrived. Compare with B
+    before you give up.
+    """
+    log = (weights, feedback, vs, errors, sent)
+    return _renamed(log, feedback_alignment="unknown", redrawn="unknown")
+
+
 def weights_not_transposed(weights, feedback, vs, errors, sent):
     """You looked for W v. Backpropagation sends Wᵀ v; with a square matrix the shapes do not warn
     you.
@@ -470,12 +635,16 @@ EXERCISES = (
         + known(
             "Idea",
             weight_used,
-            feedback_turned,
+            feedback_transposed,
             slope_forgotten,
             activation_for_slope,
             averaged_again,
             slope_at_zero,
             relu_of_the_error,
+            slope_in_the_step_alone,
+            slope_in_the_error_alone,
+            sign_lost,
+            step_transposed,
         ),
         alternatives=(hidden_by_outer_products,),
     ),
@@ -491,10 +660,16 @@ EXERCISES = (
         + known(
             "Idea",
             chained,
+            slope_above_kept,
+            one_matrix_for_both,
+            matrices_exchanged,
+            first_slope_forgotten,
+            second_slope_forgotten,
+            slopes_at_zero,
             both_slopes_forgotten,
             second_paired_with_x,
             second_paired_with_z1,
-            direct_turned,
+            direct_transposed,
             steps_averaged,
         ),
         alternatives=(direct_by_einsum,),
@@ -514,9 +689,13 @@ EXERCISES = (
             angle_returned,
             row_by_row,
             small_number_added,
+            lengths_clamped,
+            angle_without_sign,
+            one_length,
+            means_removed,
             not_a_number,
         ),
-        alternatives=(cosine_of_unit_vectors,),
+        alternatives=(cosine_of_unit_vectors, cosine_of_torch, cosine_as_on_the_page),
     ),
     Exercise(
         id="feedback_alignment.linear_steps",
@@ -527,7 +706,7 @@ EXERCISES = (
         inputs=_runs(),
         returns=("w1", "w2"),
         misconceptions=known("A matrix drawn in the backward pass", redrawn)
-        + known("Idea", through_the_weights)
+        + known("Idea", through_the_weights, latest_draw, feedback_at_the_output)
         + known(
             "Your turn",
             one_after_the_other,
@@ -544,13 +723,16 @@ EXERCISES = (
         id="feedback_alignment.diagnose",
         title="Name the rule",
         points=3,
-        section="Four patients",
+        section="Four runs to diagnose",
         reference=reference.diagnose,
         inputs=_logs(),
         returns=(),
         misconceptions=known(
-            "Four patients",
+            "Four runs to diagnose",
             redrawn_passed_over,
+            direct_called_indirect,
+            signs_called_backprop,
+            feedback_not_looked_for,
             weights_not_transposed,
             rows_taken_for_columns,
             signs_not_transposed,

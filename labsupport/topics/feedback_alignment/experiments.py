@@ -1,36 +1,153 @@
-"""Angles along a run of feedback alignment: between its steps and the gradient, between its
-matrices and the weights.
+"""Train by feedback alignment and keep the angles: a linear network, networks that start from zero,
+runs whose cosines are measured along the way, and logs of one layer to diagnose.
 """
 
 from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from labsupport import compare, plots, profiles, runtime, train
+from labsupport import compare, profiles, runtime, train
 from labsupport.models import patches
 from labsupport.rules import gradients
+
+# feedback alignment is chapter 3's backpropagation with other matrices on the way back
+from labsupport.topics.activations import backprop
+from labsupport.topics.feedback_alignment import reference as fa
 from labsupport.types import Batch, Interval, Recipe
+
+# -- a linear network ------------------------------------------------------------------------------
+
+INPUTS, HIDDEN, OUTPUTS, SAMPLES, STEPS, RATE = 8, 12, 4, 40, 400, 0.1
+FEEDBACKS = ("fixed", "redrawn", "transposed")
+
+
+class LinearRun(NamedTuple):
+    """A run of the linear network: after each step, counted from 0."""
+
+    uppers: list[Tensor]
+    """W_2, (K, H)."""
+    losses: list[float]
+    """The mean squared error, relative to that of an output of zero."""
+    feedback: Tensor
+    """B, (H, K): the first one drawn."""
+
+
+@cache
+def run_linear(feedback: str, start: float) -> LinearRun:
+    """Learn a linear map: the network, its data and B come from one seed.
+
+    Args:
+        feedback: "fixed": through B; "redrawn": through a matrix drawn in every step; "transposed":
+            through W_2 transposed.
+        start: standard deviation of the entries of both weights at the start, before the division
+            by √fan_in.
+    """
+    rng = torch.Generator().manual_seed(4)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=rng, dtype=torch.float64)
+
+    x, target, b = (
+        normal(SAMPLES, INPUTS),
+        normal(OUTPUTS, INPUTS) / INPUTS**0.5,
+        normal(HIDDEN, OUTPUTS) / HIDDEN**0.5,
+    )
+    y = x @ target.mT
+    w1, w2 = (
+        start * normal(HIDDEN, INPUTS) / INPUTS**0.5,
+        start * normal(OUTPUTS, HIDDEN) / HIDDEN**0.5,
+    )
+    uppers, losses = [], []
+    for _ in range(STEPS + 1):
+        uppers.append(w2)
+        losses.append(((x @ w1.mT @ w2.mT - y).square().sum() / y.square().sum()).item())
+        back = {"fixed": b, "redrawn": normal(HIDDEN, OUTPUTS) / HIDDEN**0.5, "transposed": w2.mT}[
+            feedback
+        ]
+        w1, w2 = fa.linear_steps(w1, w2, [back], x, y, lr=RATE / SAMPLES)
+    return LinearRun(uppers, losses, b)
+
+
+# -- from zero -------------------------------------------------------------------------------------
+
+
+def first_moves(
+    activation: str, rule: str, biases: bool, depth: int = 4, steps: int = 6
+) -> list[int | None]:
+    """Find the step in which each weight matrix of a network of zeros first moves, None if it has
+    not by the end.
+
+    Args:
+        activation: of the hidden layers.
+        rule: backprop | fa | dfa.
+        biases: whether biases learn, from zero; else there are none.
+        depth: weight matrices.
+        steps: gradient steps that are taken.
+    """
+    rng = torch.Generator().manual_seed(0)
+    sizes = [6, *[5] * (depth - 1), 3]
+    x = torch.randn(20, 6, generator=rng, dtype=torch.float64)
+    y = torch.arange(20).clamp(max=10) % 3
+    shapes = list(zip(sizes[1:], sizes, strict=False))
+    ws, bs = (
+        [torch.zeros(*shape[:axes], dtype=torch.float64) for shape in shapes] for axes in (2, 1)
+    )
+    matrices = [
+        torch.randn(i, o, generator=rng, dtype=torch.float64)
+        for o, i in (shapes[1:] if rule != "dfa" else [(3, o) for o, _ in shapes[:-1]])
+    ]
+    moved: list[int | None] = [None] * depth
+    for step in range(1, steps + 1):
+        by_weight, by_bias = _steps(rule, ws, bs, matrices, x, y, activation)
+        moved = [
+            m or (step if bool(g.any()) else None) for m, g in zip(moved, by_weight, strict=True)
+        ]
+        ws = [w - 0.1 * g for w, g in zip(ws, by_weight, strict=True)]
+        bs = [b - 0.1 * g * biases for b, g in zip(bs, by_bias, strict=True)]
+    return moved
+
+
+def _steps(
+    rule: str,
+    ws: Sequence[Tensor],
+    bs: Sequence[Tensor],
+    matrices: Sequence[Tensor],
+    x: Tensor,
+    y: Tensor,
+    activation: str,
+) -> tuple[list[Tensor], list[Tensor]]:
+    done = backprop.forward(ws, bs, x, activation)
+    error = backprop.cross_entropy_slope(done.zs[-1], y)
+    if rule == "backprop":
+        return backprop.backward(ws, done, error, activation)
+    return {"fa": fa.fa_backward, "dfa": fa.dfa_backward}[rule](matrices, done, error, activation)
+
+
+# -- angles along a run ---------------------------------------------------------------------------
 
 ROWS = 500
 """Training samples that the steps are compared on."""
 
 
-def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFrame:
-    """Cosines at the start and after every so many steps: tidy, with columns step, seed, metric,
-    value.
+def track_cosines(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFrame:
+    """Train, and measure cosines at the start and after every so many steps.
 
     Metrics: ``gradient1`` ..., of each layer but the last, between what the rule steps along and
-        the true gradient; and
-    ``matrix2`` ..., of each layer but the first, between its feedback matrix and its transposed
-    weights; and ``loss``.
+    the true gradient; ``matrix2`` ..., of each layer but the first, between its feedback matrix and
+    its transposed weights; and ``loss``.
 
     Args:
         recipe: its rule steps along a FeedbackAlignment; trained, as by ``study``, at the size of
             the profile.
         seeds: R runs.
-        every: steps between two looks.
+        every: steps between two measurements.
+
+    Returns:
+        Tidy, with columns step, seed, metric, value.
     """
     recipe = profiles.sized(recipe)
     dataset, source, rows = train.load(recipe), recipe.rule.gradient, []
@@ -38,11 +155,12 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
     with runtime.one_thread(), torch.no_grad():
         for step in train.iterate_steps([recipe] * len(seeds), seeds, dataset):
             if step.t == 0:
-                state = source.init(
+                # the matrices that the run itself has: drawn from the same seeds
+                feedback = source.init(
                     recipe.model, step.params, [runtime.generator(seed, "rule") for seed in seeds]
                 )
             if step.t % every == 0 or step.t == steps:
-                for metric, values in _cosines(recipe, step, state, seeds, dataset).items():
+                for metric, values in _cosines(recipe, step, feedback, seeds, dataset).items():
                     rows += [
                         (step.t, seed, metric, value)
                         for seed, value in zip(seeds, values.tolist(), strict=True)
@@ -51,7 +169,7 @@ def course(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.DataFram
 
 
 def _cosines(
-    recipe: Recipe, step, state: dict[int, Tensor], seeds: Sequence[int], dataset
+    recipe: Recipe, step, feedback: dict[int, Tensor], seeds: Sequence[int], dataset
 ) -> dict[str, Tensor]:
     net, params, runs = recipe.model, step.params, len(seeds)
     x, y = dataset.x_train[:ROWS].to(params.flat.dtype), dataset.y_train[:ROWS]
@@ -64,47 +182,122 @@ def _cosines(
     )
     taken, true = params.like(), params.like()
     loss = gradients(net, params, step.buffers, batch, true)
-    recipe.rule.gradient(net, params, step.buffers, state, batch, taken)
+    recipe.rule.gradient(net, params, step.buffers, feedback, batch, taken)
     names = [f"weight{layer}" for layer in range(1, net.depth + 1)]
     found = {
         f"gradient{i}": cosines(taken[name], true[name])
         for i, name in enumerate(names[:-1], start=1)
     }
     matrices = {
-        f"matrix{i}": cosines(state[i].mT, patches.matrix(params[f"weight{i}"])) for i in state
+        f"matrix{i}": cosines(feedback[i].mT, patches.matrix(params[f"weight{i}"]))
+        for i in feedback
     }
     return found | matrices | {"loss": loss}
 
 
 def cosines(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine between a[r] and b[r] for every run, (R,); 0 where one of them is zero."""
+    """Compute the cosine between a[r] and b[r] for every run, (R,); 0 where one of them is zero."""
     return torch.nan_to_num(torch.cosine_similarity(a.flatten(1), b.flatten(1)))
 
 
 def change(found: pd.DataFrame, metrics: Sequence[str]) -> Interval:
-    """The last value minus the first, averaged over these metrics, with its interval over seeds."""
+    """Average the last value minus the first over these metrics, with its interval over seeds."""
     rows = found[found["metric"].isin(metrics)]
     mean = rows.groupby(["seed", "step"])["value"].mean().unstack()
     return compare.interval(mean.iloc[:, -1] - mean.iloc[:, 0])
 
 
-def draw(courses: dict[str, pd.DataFrame], metrics: dict[str, str]):
-    """A panel for each course, {title: course}, a line with its band for each metric, {label:
-    metric}.
+# -- logs of one layer to diagnose -----------------------------------------------------------------
+
+FAULTY_RUNS = {"A": "redrawn", "B": "feedback_alignment", "C": "sign_symmetric", "D": "direct"}
+"""Do not peek before you have diagnosed."""
+
+
+class Log(NamedTuple):
+    """What was measured at the middle layer of a linear network in its last steps; the arguments of
+    ``diagnose``.
     """
-    fig, axes = plots.figure(len(courses), width=7.4, height=3.4, sharey=True)
-    for ax, (title, found) in zip(axes, courses.items(), strict=True):
-        for i, (label, metric) in enumerate(metrics.items()):
-            by_step = found[found["metric"] == metric].groupby("step")["value"]
-            plots.band(
-                ax,
-                list(by_step.groups),
-                [compare.interval(values) for _, values in by_step],
-                label,
-                i,
-            )
-        ax.axhline(0, color="#555555", lw=1)
-        ax.set(xlabel="step", title=title)
-    axes[0].set_ylabel("cosine")
-    axes[-1].legend(loc="upper right")
-    return fig
+
+    weights: list[Tensor]
+    feedback: list[Tensor]
+    vs: list[Tensor]
+    errors: list[Tensor]
+    sent: list[Tensor]
+
+
+_MATRICES = (
+    [[1.0, 2.0], [-1.0, 1.0]],
+    [[2.0, -1.0], [1.0, 3.0]],
+    [[-1.0, 1.0], [2.0, -3.0]],
+    [[0.5, 2.0], [3.0, 1.0]],
+)
+_VECTORS = ([1.0, 2.0], [2.0, -1.0], [-3.0, 1.0], [1.0, 0.0])
+_RULES = (
+    *fa.WAYS.items(),
+    ("redrawn", fa.WAYS["feedback_alignment"]),
+    ("unknown", lambda w, b, v, e: w @ v),
+    ("unknown", lambda w, b, v, e: 2 * b @ v),
+)
+
+
+def two_steps(rule: int, picks: Sequence[int], rounding: float = 0.0) -> tuple[str, Log]:
+    """Make a log small enough to check by hand, and name the rule that left it.
+
+    The rule depends on all picks, so that logs which resemble each other are logs of different
+    rules.
+
+    Args:
+        rule: any whole number.
+        picks: of the matrices W, W, B, B and of the vectors v, v, e, e, one of four each.
+        rounding: relative, of what arrived: it was computed in another order of operations.
+    """
+    name, way = _RULES[(rule + sum((i + 1) * pick for i, pick in enumerate(picks))) % len(_RULES)]
+    w, b = (
+        [torch.tensor(_MATRICES[pick], dtype=torch.float64) for pick in pair]
+        for pair in (picks[:2], picks[2:4])
+    )
+    v, e = (
+        [torch.tensor(_VECTORS[pick], dtype=torch.float64) for pick in pair]
+        for pair in (picks[4:6], picks[6:])
+    )
+    b = b if name == "redrawn" else [b[0], b[0].clone()]
+    sent = [way(*seen) * (1 + rounding) for seen in zip(w, b, v, e, strict=True)]
+    return name, Log(w, b, v, e, sent)
+
+
+class FaultyRun(NamedTuple):
+    """A run of a linear network: its log and its error."""
+
+    log: Log
+    errors: list[float]
+    """The error after each step."""
+
+
+def faulty_runs(width: int = 4, steps: int = 300) -> dict[str, FaultyRun]:
+    """Run four programs that train the same linear network of three layers, all of them called
+    feedback alignment by their authors.
+    """
+    return {name: _run(kind, width, steps) for name, kind in FAULTY_RUNS.items()}
+
+
+def _run(kind: str, n: int, steps: int, lr: float = 0.05) -> FaultyRun:
+    rng = torch.Generator().manual_seed(2)
+    x, target, b2, b3, *ws = (
+        torch.randn(rows, n, generator=rng, dtype=torch.float64) / (n**0.5 if rows == n else 1.0)
+        for rows in (30, *[n] * 6)
+    )
+    ws, log, errors = [0.5 * w for w in ws], Log([], [], [], [], []), []
+    for _ in range(steps):
+        h1, h2 = x @ ws[0].mT, x @ ws[0].mT @ ws[1].mT
+        e = (h2 @ ws[2].mT - x @ target.mT) / len(x)
+        errors.append((e * len(x)).square().mean().item())
+        if kind == "redrawn":
+            b2 = torch.randn(n, n, generator=rng, dtype=torch.float64) / n**0.5
+        v2 = e @ b3.mT
+        sent = {"direct": e @ b2.mT, "sign_symmetric": v2 @ (b2.abs() * ws[1].mT.sign()).mT}.get(
+            kind, v2 @ b2.mT
+        )
+        for entries, seen in zip(log, (ws[1], b2, v2[0], e[0], sent[0]), strict=True):
+            entries.append(seen)
+        ws = [w - lr * v.mT @ h for w, v, h in zip(ws, (sent, v2, e), (x, h1, h2), strict=True)]
+    return FaultyRun(Log(*(entries[-3:] for entries in log)), errors)

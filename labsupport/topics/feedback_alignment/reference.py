@@ -3,7 +3,9 @@ r"""Feedback alignment and direct feedback alignment, as functions of autograd a
 Symbols as in topics/activations/backprop.py: layers 1 to L, samples in rows, :math:`v_l` the error
 at :math:`z_l`. The feedback matrix :math:`B_l` stands where the slide has :math:`W_l^\top` and has
 its shape, (in, out): it sends the error of layer l down to the layer's inputs. In direct feedback
-alignment :math:`B_l`, (units of layer l, K), sends the error of the output.
+alignment :math:`B_l`, (units of layer l, K), sends the error of the output. Chapter 3's
+backpropagation is here as ``backprop``; the same for R runs at once are the gradient estimators in
+rules/feedback.py.
 """
 
 import math
@@ -14,14 +16,34 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 # feedback alignment is chapter 3's backpropagation with other matrices on the way back
-from labsupport.topics.activations.backprop import Pass
+from labsupport.topics.activations import backprop
 
 # feedback alignment is chapter 3's backpropagation with other matrices on the way back
 from labsupport.topics.activations.reference import ACTIVATIONS
 
+__all__ = [
+    "WAYS",
+    "DirectFeedback",
+    "FeedbackLinear",
+    "after_two_steps",
+    "backprop",
+    "cosine",
+    "degrees",
+    "dfa_backward",
+    "diagnose",
+    "direct_feedback",
+    "direct_step",
+    "direct_transposes",
+    "fa_backward",
+    "feedback_linear",
+    "hidden_step",
+    "linear_steps",
+    "network",
+]
+
 
 class FeedbackLinear(torch.autograd.Function):
-    """A linear layer that sends its error down through B. Forwards it is the layer that it was."""
+    """A linear layer that sends its error down through B; its forward pass is the usual one."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -> Tensor:
@@ -36,7 +58,7 @@ class FeedbackLinear(torch.autograd.Function):
 
 
 def feedback_linear(x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -> Tensor:
-    r"""A linear layer whose backward pass uses a matrix of its own.
+    r"""Apply a linear layer whose backward pass uses a matrix of its own.
 
     .. math::
 
@@ -60,8 +82,8 @@ def feedback_linear(x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -
 
 
 class DirectFeedback(torch.autograd.Function):
-    """The logits, unchanged. Backwards their error goes to the layer below and, through the B, to
-    every hidden layer.
+    """The logits, unchanged. Their error goes to the layer below and, through the B, to every
+    hidden layer.
     """
 
     @staticmethod
@@ -116,8 +138,8 @@ def network(
     *,
     direct: bool = False,
 ) -> Tensor:
-    """A network made of the two functions above: differentiate its loss, and autograd brings what
-    FA or DFA steps along.
+    """Apply a network made of the two functions above: differentiate its loss, and autograd returns
+    what FA or DFA steps along.
 
     Args:
         weights, biases: of the L layers, [(out, in), ...] and [(out), ...].
@@ -144,9 +166,9 @@ def network(
 
 
 def fa_backward(
-    feedback: Sequence[Tensor], done: Pass, v: Tensor, activation: str
+    feedback: Sequence[Tensor], done: backprop.Pass, v: Tensor, activation: str
 ) -> tuple[list[Tensor], list[Tensor]]:
-    r"""The backward pass of feedback alignment, by hand.
+    r"""Compute the backward pass of feedback alignment by hand.
 
     .. math:: \Delta W_l = v_l\,x_{l-1}^\top, \qquad v_{l-1} = (B_l\,v_l) \circ \rho'(z_{l-1})
 
@@ -163,7 +185,7 @@ def fa_backward(
     Raises:
         ValueError: for a matrix too many or too few, or of the wrong shape; it names the shapes.
 
-    Source: the slide "FeedBack Alignment", with the index mended: slip e-2.
+    Source: the slide "FeedBack Alignment", with the index corrected: slip e-2.
     """
     _check_all(
         feedback,
@@ -180,9 +202,9 @@ def fa_backward(
 
 
 def dfa_backward(
-    feedback: Sequence[Tensor], done: Pass, error: Tensor, activation: str
+    feedback: Sequence[Tensor], done: backprop.Pass, error: Tensor, activation: str
 ) -> tuple[list[Tensor], list[Tensor]]:
-    r"""The backward pass of direct feedback alignment, by hand.
+    r"""Compute the backward pass of direct feedback alignment by hand.
 
     .. math:: \Delta W_l = v_l\,x_{l-1}^\top, \qquad v_l = (B_l\,v_L) \circ \rho'(z_l) \quad (l < L)
 
@@ -202,7 +224,7 @@ def dfa_backward(
 
 
 def direct_transposes(weights: Sequence[Tensor]) -> list[Tensor]:
-    r"""The B with which DFA is backpropagation in a linear network:
+    r"""Return the B with which DFA is backpropagation in a linear network:
     :math:`B_l = (W_L \cdots W_{l+1})^\top`, l = 1 to L - 1.
     """
     above, found = weights[-1], []
@@ -215,7 +237,7 @@ def direct_transposes(weights: Sequence[Tensor]) -> list[Tensor]:
 def hidden_step(
     x: Tensor, z: Tensor, weight: Tensor, feedback: Tensor, v: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Feedback alignment at one hidden ReLU layer: its error, and what its weights step along.
+    r"""Apply feedback alignment at one hidden ReLU layer: its error, and its weights' step.
 
     .. math:: v_1 = (B\,v) \circ \rho'(z), \qquad \Delta W_1 = v_1\,x^\top
 
@@ -236,7 +258,7 @@ def hidden_step(
 def direct_step(
     x: Tensor, z1: Tensor, z2: Tensor, feedback1: Tensor, feedback2: Tensor, error: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Direct feedback alignment at two hidden ReLU layers: what their weights step along.
+    r"""Apply direct feedback alignment at two hidden ReLU layers: their weights' steps.
 
     .. math::
 
@@ -257,8 +279,8 @@ def direct_step(
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    r"""The cosine of the angle between two updates, each taken as one long vector: 0 if one of them
-    is zero.
+    r"""Compute the cosine of the angle between two updates, each taken as one long vector: 0 if one
+    of them is zero.
 
     .. math:: \cos(a, b) = \frac{\sum_i a_i b_i}{\lVert a\rVert\,\lVert b\rVert}
 
@@ -283,7 +305,7 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def linear_steps(
     w1: Tensor, w2: Tensor, draws: Sequence[Tensor], x: Tensor, y: Tensor, *, lr: float
 ) -> tuple[Tensor, Tensor]:
-    r"""Feedback alignment in a linear network with one hidden layer: one step for each of the
+    r"""Train a linear network with one hidden layer by feedback alignment: one step for each of the
     draws, all through the first.
 
     .. math::
@@ -301,7 +323,7 @@ def linear_steps(
     Returns:
         w1 and w2 after the steps.
     """
-    for _ in draws:
+    for _ in draws:  # as many steps as draws, but B is the first of them throughout
         h = x @ w1.mT
         e = h @ w2.mT - y
         w1, w2 = w1 - lr * (e @ draws[0].mT).mT @ x, w2 - lr * e.mT @ h
@@ -309,7 +331,7 @@ def linear_steps(
 
 
 def after_two_steps(feedback: Tensor, m: Tensor, *, lr: float) -> Tensor:
-    r"""The upper weights of :func:`linear_steps` after two steps from zero weights.
+    r"""Return the upper weights of :func:`linear_steps` after two steps from zero weights.
 
     .. math:: W_2 = \eta^2\, M M^\top B^\top, \qquad M = \sum_n e_n x_n^\top, \quad e_n = -y_n
 
@@ -385,7 +407,7 @@ def diagnose(
 
 
 def degrees(cos: float) -> float:
-    """The angle with this cosine, in degrees."""
+    """Return the angle with this cosine, in degrees."""
     return math.degrees(math.acos(min(1.0, max(-1.0, cos))))
 
 

@@ -1,5 +1,5 @@
-"""The exercises of the chapter on local learning: a neuron of 1965, who survives, similarity, a
-decoupled step, a leak.
+"""The exercises of the chapter on local learning: a neuron of 1965, selection, similarity, a
+decoupled step, and the log of a program to diagnose.
 """
 
 import torch
@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, one_of, tensor
 from labsupport.topics.local_learning import reference
-from labsupport.topics.local_learning.figures import log
+from labsupport.topics.local_learning.experiments import log
 
-_INPUTS = (0.0, 1.0, 2.0, -1.0, 0.5, -3.0)
-_ERRORS = (1.0, 0.5, 2.0, 0.25, 3.0)
+_INPUTS = (0.0, 1.0, 2.0, -1.0, 0.5, -3.0, 2.0**-10, 1024.0)
+_ERRORS = (1.0, 0.5, 2.0, 0.25, 3.0, 2.0**-20, 1024.0)
+"""Exact in float32, so that no comparison hangs on rounding."""
 
 
 @st.composite
@@ -29,41 +30,73 @@ def _neuron_inputs(draw):
 @st.composite
 def _survivor_inputs(draw):
     size, dtype = one_of(draw, 2, 3, 4), one_of(draw, *DTYPES)
+    errors = one_of(draw, _ERRORS[:4], _ERRORS)
     return {
-        "fitted": tensor(draw, (size,), dtype, _ERRORS),
-        "chosen": tensor(draw, (size,), dtype, _ERRORS),
+        "fitted": tensor(draw, (size,), dtype, errors),
+        "chosen": tensor(draw, (size,), dtype, errors),
         "width": one_of(draw, 1, 2, 3),
-        "below": one_of(draw, 0.5, 1.0, 0.25, 2.5),
+        "below": one_of(draw, 0.5, 1.0, 0.25, 2.5, 2.0**-20),
     }
 
 
 @st.composite
 def _similarity_inputs(draw):
-    """No row is so flat that its direction is a matter of rounding."""
-    batch, dtype = one_of(draw, 2, 1), one_of(draw, *DTYPES)
+    """No row is so flat that its direction is a matter of rounding; rows may be small, or large."""
+    batch, dtype = one_of(draw, 2, 1, 2), one_of(draw, *DTYPES)
     units = one_of(draw, 2, 3, 4) if batch == 1 else 2
     h = tensor(draw, (batch, units), dtype, (1.0, 0.0, 2.0, -1.0, 0.5, -3.0))
     assume((h.std(-1) > 0.1).all())
-    classes = one_of(draw, 2, 3, 4)
+    h = h * one_of(draw, 1.0, 2.0**-10, 1024.0)
+    classes = one_of(draw, 2, 3, 4, 5)
     y = torch.tensor(draw(st.lists(st.integers(0, classes - 1), min_size=batch, max_size=batch)))
     return {"h": h, "y": y, "classes": classes}
 
 
 @st.composite
 def _step_inputs(draw):
-    """Some unit of either layer is alive; no unit sits on the kink of its ReLU."""
+    """Some unit of either layer is alive, and no unit that learns sits on the kink of its ReLU.
+
+    With large inputs the exponential of a logit overflows.
+    """
     dtype, values = one_of(draw, *DTYPES), (1.0, 0.5, -1.0, 2.0, -0.5)
     given = {name: tensor(draw, (2, 2), dtype, values) for name in ("w1", "v1", "w2", "v2")}
     batch = one_of(draw, 1, 2)
     given["x"] = tensor(draw, (batch, 2), dtype, (1.0, 2.0, -1.0, 0.5))
+    given["x"] = given["x"] * one_of(draw, 1.0, 0.5, 1024.0)
     given["y"] = torch.tensor(draw(st.lists(st.integers(0, 1), min_size=batch, max_size=batch)))
     z1 = given["x"] @ given["w1"].T
     z2 = z1.relu() @ given["w2"].T
-    assume((z1 != 0).all() and (z1 > 0).any() and (z2 > 0).any())
+    silent = (z1 <= 0).all(-1, keepdim=True)
+    assume((z1 != 0).all() and ((z2 != 0) | silent).all())
+    assume((z1 > 0).any() and (z2 > 0).any())
     return given | {"lr": one_of(draw, 1.0, 0.5, 0.25)}
 
 
 neuron = reference.quadratic
+
+
+def constant_forgotten(c, a, b):
+    """You left out the constant. The first coefficient stands alone, times 1."""
+    return neuron([0.0, *c[1:]], a, b)
+
+
+def product_forgotten(c, a, b):
+    """You left out the product ab. Without it the neuron cannot see what two inputs do together."""
+    return neuron([*c[:3], 0.0, *c[4:]], a, b)
+
+
+def squashed(c, a, b):
+    """You put a ReLU behind the polynomial. The neurons of 1965 have none: the polynomial is the
+    nonlinearity.
+    """
+    return neuron(c, a, b).relu()
+
+
+def coefficients_reversed(c, a, b):
+    """You took the coefficients from the other end. The order is 1, a, b, ab, a², b²: c[0] is the
+    constant.
+    """
+    return neuron(c[::-1], a, b)
 
 
 def squares_forgotten(c, a, b):
@@ -98,6 +131,13 @@ def chosen_by_fit(fitted, chosen, *, width, below):
     the other part.
     """
     return reference.survivors(chosen, fitted, width=width, below=below)
+
+
+def chosen_by_both(fitted, chosen, *, width, below):
+    """You added the two errors. The error of the fit is too small by what was learned by heart:
+    leave it out.
+    """
+    return reference.survivors(fitted, fitted + chosen, width=width, below=below)
 
 
 def compared_by_fit(fitted, chosen, *, width, below):
@@ -139,6 +179,38 @@ def worst_compared(fitted, chosen, *, width, below):
     """
     best = reference.select(chosen, width)
     return best, bool(chosen[best[-1]] < below)
+
+
+def mean_compared(fitted, chosen, *, width, below):
+    """You compared the mean of the survivors with the layer below. The network's output is the best
+    neuron: compare that.
+    """
+    best = reference.select(chosen, width)
+    return best, bool(chosen[best].mean() < below)
+
+
+def comparison_reversed(fitted, chosen, *, width, below):
+    """You turned the comparison round. The layer is kept if its best error is smaller than the one
+    below.
+    """
+    best = reference.select(chosen, width)
+    return best, bool(chosen[best[0]] > below)
+
+
+def only_better_ones_kept(fitted, chosen, *, width, below):
+    """You let only those survive that are better than the layer below. The survivors are the best
+    ``width``, whatever is below; `below` decides about the layer as a whole.
+    """
+    best = reference.select(chosen, width)
+    return best[chosen[best] < below], bool(chosen[best[0]] < below)
+
+
+def errors_returned(fitted, chosen, *, width, below):
+    """You returned the errors of the survivors. Asked for are their numbers: argsort gives those,
+    sort the errors.
+    """
+    best = reference.select(chosen, width)
+    return chosen[best], bool(chosen[best[0]] < below)
 
 
 def survivors_by_argsort(fitted, chosen, *, width, below):
@@ -196,15 +268,58 @@ def root_taken(h, y, classes):
     return reference.similarity_loss(h, y, classes).sqrt()
 
 
+def _centred_over_batch(h):
+    return h - h.mean(0)
+
+
 def centred_over_batch(h, y, classes):
     """You took off the mean of each unit over the batch. The mean of each row, over its units, is
     meant.
     """
-    centred = h - h.mean(0)
-    norm = centred.norm(dim=-1, keepdim=True)
     return _distance(
-        centred / norm.masked_fill(norm == 0, 1.0), _unit(_centred(_one_hot(h, y, classes)))
+        F.normalize(_centred_over_batch(h), dim=-1),
+        F.normalize(_centred_over_batch(_one_hot(h, y, classes)), dim=-1),
     )
+
+
+def centred_over_batch_divided(h, y, classes):
+    """You took off the mean of each unit over the batch; where all samples agree, nothing is left
+    to divide by. The mean of each row, over its units, is meant: h.mean(-1, keepdim=True).
+    """
+    labels = _one_hot(h, y, classes)
+    return _distance(_unit(_centred_over_batch(h)), _unit(_centred_over_batch(labels)))
+
+
+def h_centred_over_batch(h, y, classes):
+    """You took off the mean of each unit of h over the batch. The mean of each row, over its units,
+    is meant, of h as of the labels.
+    """
+    return _distance(
+        F.normalize(_centred_over_batch(h), dim=-1), _unit(_centred(_one_hot(h, y, classes)))
+    )
+
+
+def h_centred_over_batch_divided(h, y, classes):
+    """You took off the mean of each unit of h over the batch; where all samples agree, nothing is
+    left to divide by. The mean of each row, over its units, is meant: h.mean(-1, keepdim=True).
+    """
+    return _distance(_unit(_centred_over_batch(h)), _unit(_centred(_one_hot(h, y, classes))))
+
+
+def centred_over_everything(h, y, classes):
+    """You took off one mean over all rows. Each row has a mean of its own: h.mean(-1,
+    keepdim=True).
+    """
+    labels = _one_hot(h, y, classes)
+    return _distance(F.normalize(h - h.mean(), dim=-1), F.normalize(labels - labels.mean(), dim=-1))
+
+
+def small_number_added(h, y, classes):
+    """You added a small number to the lengths. It bends the cosines of small rows; no length is 0
+    here, so divide by the length itself.
+    """
+    rows, labels = _centred(h), _centred(_one_hot(h, y, classes))
+    return _distance(*(part / (part.norm(dim=-1, keepdim=True) + 1e-5) for part in (rows, labels)))
 
 
 def opposites_wanted(h, y, classes):
@@ -212,6 +327,12 @@ def opposites_wanted(h, y, classes):
     labels through S, it gives -1/(K-1).
     """
     return (reference.similarity(h) - (2.0 * (y[:, None] == y) - 1).to(h.dtype)).square().mean()
+
+
+def similarity_by_correlation(h, y, classes):
+    """The correlation of the rows, as torch computes it."""
+    tables = [torch.corrcoef(rows) for rows in (h, _one_hot(h, y, classes))]
+    return ((tables[0] - tables[1]) ** 2).mean()
 
 
 def similarity_by_product(h, y, classes):
@@ -309,6 +430,61 @@ def slope_of_relu_forgotten(w1, v1, w2, v2, x, y, *, lr):
     return _by_autograd(w1, v1, w2, v2, x, y, lr, relu=lambda z: z + (z.relu() - z).detach())
 
 
+def uphill(w1, v1, w2, v2, x, y, *, lr):
+    """You added the gradient. A step goes downhill: subtract it."""
+    return _by_autograd(w1, v1, w2, v2, x, y, -lr)
+
+
+def _by_hand(w1, v1, w2, v2, x, y, lr, probabilities):
+    moved, below = [], x
+    for w, v in ((w1, v1), (w2, v2)):
+        h = (below @ w.T).relu()
+        slope = (probabilities(h @ v.T) - F.one_hot(y, len(v)).to(h.dtype)) / len(y)
+        moved += [w - lr * (slope @ v * (h > 0)).T @ below, v - lr * slope.T @ h]
+        below = h
+    return tuple(moved)
+
+
+def exponential_overflows(w1, v1, w2, v2, x, y, *, lr):
+    """You took the exponential of the logits as they are. Where they are large it overflows, and
+    inf/inf is NaN: use torch.softmax, which takes the largest logit off first.
+    """
+    return _by_hand(w1, v1, w2, v2, x, y, lr, lambda z: z.exp() / z.exp().sum(-1, keepdim=True))
+
+
+def log_of_the_softmax(w1, v1, w2, v2, x, y, *, lr):
+    """You took the logarithm of a softmax. Where a probability underflows to 0 its logarithm has no
+    slope: F.cross_entropy and log_softmax take both at once.
+    """
+    ws = [w.detach().clone().requires_grad_() for w in (w1, v1, w2, v2)]
+    with torch.enable_grad():
+        h1 = (x @ ws[0].T).relu()
+        h2 = (h1.detach() @ ws[2].T).relu()
+        logs = [(h @ v.T).softmax(-1).log() for h, v in ((h1, ws[1]), (h2, ws[3]))]
+        loss = sum(F.nll_loss(log, y) for log in logs)
+        grads = torch.autograd.grad(loss, ws)
+    return tuple((w - lr * g).detach() for w, g in zip(ws, grads, strict=True))
+
+
+def two_modules_by_hand(w1, v1, w2, v2, x, y, *, lr):
+    """The slopes of softmax and ReLU written out."""
+    return _by_hand(w1, v1, w2, v2, x, y, lr, lambda z: z.softmax(-1))
+
+
+def two_modules_by_sgd(w1, v1, w2, v2, x, y, *, lr):
+    """With torch.optim, as one trains a network."""
+    parameters = [torch.nn.Parameter(w.clone()) for w in (w1, v1, w2, v2)]
+    optimizer = torch.optim.SGD(parameters, lr=lr)
+    with torch.enable_grad():
+        h1 = torch.relu(x @ parameters[0].T)
+        h2 = torch.relu(h1.detach() @ parameters[2].T)
+        losses = F.cross_entropy(h1 @ parameters[1].T, y), F.cross_entropy(h2 @ parameters[3].T, y)
+    for loss in losses:
+        loss.backward()
+    optimizer.step()
+    return tuple(p.detach() for p in parameters)
+
+
 def two_modules_by_autograd(w1, v1, w2, v2, x, y, *, lr):
     """Autograd, with h1 detached where module 2 reads it."""
     return _by_autograd(w1, v1, w2, v2, x, y, lr)
@@ -317,12 +493,24 @@ def two_modules_by_autograd(w1, v1, w2, v2, x, y, *, lr):
 @st.composite
 def _logs(draw):
     """Faults come with smaller ones beside them, so that the order of the questions matters."""
-    kind = one_of(draw, "decoupled", "leaking", "blocked", "end_to_end", "heads_frozen", "stale")
+    kind = one_of(
+        draw,
+        "decoupled",
+        "leaking",
+        "blocked",
+        "end_to_end",
+        "heads_frozen",
+        "heads_frozen",
+        "stale",
+    )
     seen = log(kind, modules=2, units=one_of(draw, 3, 4, 5))
     reach, heads = (
         one_of(draw, 1.0, 0.5, 2.0, 0.125) * seen.reach.round(decimals=2),
         seen.heads.round(decimals=2),
     )
+    if kind == "leaking" and one_of(draw, False, True):
+        # the last loss alone, and not to all layers: that is not end to end
+        reach = reach * torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=reach.dtype)
     frozen, late = (
         kind not in healthy and one_of(draw, False, True)
         for healthy in (("decoupled", "stale"), ("decoupled",))
@@ -363,6 +551,14 @@ def end_to_end_called_a_leak(reach, heads, ages):
     return "leaking" if found == "end_to_end" else found
 
 
+def blocked_called_frozen(reach, heads, ages):
+    """You said that the heads are frozen where no layer is reached. Look at how far the heads
+    moved: they learn.
+    """
+    found = reference.diagnose(reach, heads, ages)
+    return "heads_frozen" if found == "blocked" else found
+
+
 def heads_passed_over(reach, heads, ages):
     """You did not look at the heads. A head that does not move leaves its layer to learn for a
     random read-out.
@@ -400,7 +596,8 @@ def diagnose_by_counts(reach, heads, ages):
     if everything == 0:
         return "blocked"
     if everything > diagonal:
-        return "end_to_end" if int((reach[:, -1] != 0).sum()) == everything else "leaking"
+        last = int((reach[:, -1] != 0).sum())
+        return "end_to_end" if last == everything == len(reach) else "leaking"
     return (
         "heads_frozen"
         if float(heads.abs().sum()) == 0
@@ -420,7 +617,15 @@ EXERCISES = (
         inputs=_neuron_inputs(),
         returns=(),
         misconceptions=known(
-            "Idea", squares_forgotten, product_last, inputs_swapped, coefficients_squared
+            "Idea",
+            constant_forgotten,
+            product_forgotten,
+            squares_forgotten,
+            product_last,
+            coefficients_reversed,
+            inputs_swapped,
+            coefficients_squared,
+            squashed,
         ),
         alternatives=(neuron_by_horner,),
     ),
@@ -435,12 +640,17 @@ EXERCISES = (
         misconceptions=known(
             "Idea",
             chosen_by_fit,
+            chosen_by_both,
             compared_by_fit,
             worst_kept,
             in_order_of_number,
             equal_is_better,
             never_stopped,
             worst_compared,
+            mean_compared,
+            comparison_reversed,
+            only_better_ones_kept,
+            errors_returned,
         ),
         alternatives=(survivors_by_argsort,),
     ),
@@ -460,9 +670,14 @@ EXERCISES = (
             summed,
             root_taken,
             centred_over_batch,
+            centred_over_batch_divided,
+            h_centred_over_batch,
+            h_centred_over_batch_divided,
+            centred_over_everything,
+            small_number_added,
             opposites_wanted,
         ),
-        alternatives=(similarity_by_product,),
+        alternatives=(similarity_by_product, similarity_by_correlation),
     ),
     Exercise(
         id="local_learning.two_modules",
@@ -483,8 +698,11 @@ EXERCISES = (
             summed_over_batch,
             softmax_twice,
             slope_of_relu_forgotten,
+            uphill,
+            exponential_overflows,
+            log_of_the_softmax,
         ),
-        alternatives=(two_modules_by_autograd,),
+        alternatives=(two_modules_by_autograd, two_modules_by_hand, two_modules_by_sgd),
     ),
     Exercise(
         id="local_learning.diagnose",
@@ -499,6 +717,7 @@ EXERCISES = (
             rows_taken_for_columns,
             leak_not_seen,
             end_to_end_called_a_leak,
+            blocked_called_frozen,
             heads_passed_over,
             ages_passed_over,
             lateness_asked_first,

@@ -1,6 +1,6 @@
-"""Starts one process for every module of decoupled learning, watches them, and leaves none behind.
+"""Start one process for every module of decoupled learning, watch them, and leave none behind.
 
-What a process does is in local_learning_processes.py; ``in_one_process`` does the same without any.
+What a process does is in processes.py; ``in_one_process`` does the same without any.
 """
 
 import contextlib
@@ -43,13 +43,13 @@ class Report(NamedTuple):
 
 @torch.no_grad()
 def in_one_process(job: Job) -> Report:
-    """The same modules one after another in this process: what the processes are held against."""
+    """Train the same modules one after another in this process: the processes are held to it."""
     with runtime.one_thread():
         modules = [Module(job, i) for i in range(1, job.net.modules + 1)]
         start = time.perf_counter()
         for batch in batches(job):
             for module in modules:
-                h = module.forward(batch)
+                h = module.forward(batch)  # before the step, as a process sends it
                 module.step(batch)
                 batch = batch._replace(x=h)
         seconds = time.perf_counter() - start
@@ -58,15 +58,15 @@ def in_one_process(job: Job) -> Report:
 
 
 def run(
-    job: Job, *, kill: int | None = None, begun: Callable[[list[int]], object] = lambda pids: None
+    job: Job, *, kill: int | None = None, started: Callable[[list[int]], object] = lambda pids: None
 ) -> Report:
     """Train the modules side by side, each in a process of its own on this machine.
 
     Args:
         job: what they train.
-        kill: this module, counted from 1, is killed as soon as all have begun: to see what happens
-            then.
-        begun: called with the processes' ids when they have been started.
+        kill: this module, counted from 1, is killed as soon as all have started, to see what
+            happens.
+        started: called with the processes' ids when they have been started.
 
     Raises:
         ValueError: for a module to kill that there is not.
@@ -80,7 +80,7 @@ def run(
         try:
             for rank in range(job.net.modules):
                 children.append(_start(job, rank, folder))
-            begun([child.pid for child in children])
+            started([child.pid for child in children])
             _watch(job, children, folder, kill)
             return _collected(job, folder)
         finally:
@@ -90,7 +90,7 @@ def run(
 
 
 def _start(job: Job, rank: int, folder: Path) -> BaseProcess:
-    """Forked where that can be done, for then nothing has to be imported again."""
+    """Fork a process where that can be done, for then nothing has to be imported again."""
     process = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Process(
         target=_module, args=(job, rank, folder, os.getpid()), daemon=True
     )
@@ -102,15 +102,15 @@ def _start(job: Job, rank: int, folder: Path) -> BaseProcess:
 
 
 def _module(job: Job, rank: int, folder: Path, parent: int) -> None:
-    """In the new process: one thread, deaf to interrupts, its words in a file, and gone when the
-    process that began it is gone.
+    """Run a module in the new process: its output in a file, without interrupts, and ended when the
+    process that started it ends.
     """
-    said = os.open(folder / f"said{rank}", os.O_CREAT | os.O_WRONLY)
+    output = os.open(folder / f"output{rank}", os.O_CREAT | os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(said, stream)
-    sys.stdout = sys.stderr = os.fdopen(said, "w", buffering=1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, AttributeError):
+        os.dup2(output, stream)
+    sys.stdout = sys.stderr = os.fdopen(output, "w", buffering=1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers an interrupt, for all of them
+    with contextlib.suppress(OSError, AttributeError):  # PR_SET_PDEATHSIG, on Linux alone
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:  # it was gone before the line above
         os._exit(LOST)
@@ -120,7 +120,7 @@ def _module(job: Job, rank: int, folder: Path, parent: int) -> None:
 
 
 def _watch(job: Job, children: Sequence[BaseProcess], folder: Path, kill: int | None) -> None:
-    """Wait until all have ended well."""
+    """Wait until all have ended without an error."""
     deadline = time.monotonic() + job.seconds
     while None in (codes := [child.exitcode for child in children]) and not any(codes):
         if time.monotonic() > deadline:
@@ -129,16 +129,18 @@ def _watch(job: Job, children: Sequence[BaseProcess], folder: Path, kill: int | 
                 f"the time is up: after {job.seconds:g} s module {still} of {len(codes)} had not"
                 " ended; all were stopped"
             )
-        if kill and all((folder / f"begun{rank}").exists() for rank in range(len(children))):
+        if kill and all((folder / f"started{rank}").exists() for rank in range(len(children))):
             children[kill - 1].kill()
             kill = None
         time.sleep(POLL_SECONDS)
     if any(codes):
-        raise RuntimeError(_obituary(children, folder))
+        raise RuntimeError(_failure(children, folder))
 
 
-def _obituary(children: Sequence[BaseProcess], folder: Path) -> str:
-    """Who died first and of what, and what became of the others, who get some seconds to notice."""
+def _failure(children: Sequence[BaseProcess], folder: Path) -> str:
+    """Say which module failed first and how, and how the others ended, which get some seconds to
+    notice.
+    """
     stopped, deadline = [], time.monotonic() + GRACE_SECONDS
     for i, child in enumerate(children, start=1):
         child.join(max(0.0, deadline - time.monotonic()))
@@ -147,21 +149,22 @@ def _obituary(children: Sequence[BaseProcess], folder: Path) -> str:
             child.join()
             stopped.append(i)
     codes = {i: child.exitcode for i, child in enumerate(children, start=1)}
+    # a module that lost a neighbour, or had to be stopped, is not the one that failed first
     first = min(codes, key=lambda i: (i in stopped, codes[i] == 0, codes[i] == LOST))
     lost = [i for i, code in codes.items() if code == LOST and i != first]
     how = (
         f"was killed ({signal.Signals(-codes[first]).name})"
         if codes[first] < 0
-        else f"failed: {_last_words(folder, first)}"
+        else f"failed: {_last_line(folder, first)}"
     )
     rest = "".join(f"; module {i} lost its neighbour and ended" for i in lost)
     rest += "".join(f"; module {i} had to be stopped" for i in stopped)
     return f"module {first} of {len(codes)} {how}{rest}"
 
 
-def _last_words(folder: Path, i: int) -> str:
-    said = (folder / f"said{i - 1}").read_text(errors="replace").strip().splitlines()
-    return said[-1] if said else "it said nothing"
+def _last_line(folder: Path, i: int) -> str:
+    lines = (folder / f"output{i - 1}").read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it printed nothing"
 
 
 def _collected(job: Job, folder: Path) -> Report:

@@ -1,11 +1,11 @@
-"""Decoupled greedy learning with every module in a process of its own, through torch.distributed
+"""Train one module of decoupled greedy learning in a process of its own, over torch.distributed
 (gloo).
 
 Module 1 reads the data. Each module trains on what the one below sends, and sends on what its layer
-puts out: activations go up, nothing comes down. ``run`` in local_learning_parallel.py starts the
-processes on this machine; so does torchrun::
+puts out: activations go up, no gradient comes down. ``run`` in parallel.py starts the processes on
+this machine; so does torchrun::
 
-    torchrun --nproc-per-node 3 -m labsupport.toys.local_learning_processes --folder out --job
+    torchrun --nproc-per-node 3 -m labsupport.topics.local_learning.processes --folder out --job
     '{"steps": 300}'
 """
 
@@ -32,7 +32,7 @@ from labsupport.stacks import Stack
 from labsupport.types import Batch, Recipe
 
 LOST = 3
-"""What a module exits with when a neighbour is gone: a consequence, not the cause."""
+"""The exit code of a module whose neighbour is gone: a consequence, not the cause."""
 
 
 @dataclass(frozen=True)
@@ -90,23 +90,24 @@ class Module:
         self.state, self.trained = self.rule.init(self.net, self.params), 0
 
     def init(self, net: LocalMLP, params: Stack, rngs: Sequence[torch.Generator]) -> None:
-        """As a gradient source, a module keeps nothing."""
+        """Keep no state: a module is its own gradient estimator."""
 
     def __call__(self, net, params, buffers, state, batch: Batch, out: Stack) -> Tensor:
-        """Its own gradient, and nobody else's."""
+        """Compute its own gradient; it needs that of no other module."""
         return module_gradients(net, self.i, params, batch, out)
 
     def forward(self, batch: Batch) -> Tensor:
-        """What it passes on: its layer's output before the step."""
+        """Return what it passes on: its layer's output before the step."""
         return self.net.layer(self.params, self.i, batch.x)
 
     def step(self, batch: Batch) -> None:
+        """Take one step on its own loss."""
         self.rule.step(self.net, self.params, {}, self.state, batch)
         self.trained += 1
 
 
 def batches(job: Job) -> Iterator[Batch]:
-    """The batches that the first module reads, one run's, as ``train.iterate_steps`` draws them."""
+    """Draw the batches that the first module reads, as ``train.iterate_steps`` does for one run."""
     recipe = Recipe(
         job.net, SGD(), train_size=job.train_size, batch_size=job.batch_size, dtype=job.dtype
     )
@@ -120,8 +121,8 @@ def batches(job: Job) -> Iterator[Batch]:
 
 
 def received(job: Job, rank: int) -> Iterator[Batch]:
-    """What the module below sends, in order, through ``buffer`` slots. The labels travel in one
-    more column.
+    """Receive what the module below sends, in order, through ``buffer`` slots. The labels travel in
+    one more column.
 
     A slot is a receive that has been posted; a message leaves the sender when there is a slot for
     it.
@@ -130,10 +131,11 @@ def received(job: Job, rank: int) -> Iterator[Batch]:
     sent = job.steps - (rank - 1) * behind
     shape, dtype = (job.batch_size, job.sizes[rank] + 1), getattr(torch, job.dtype)
     slots = [torch.empty(shape, dtype=dtype) for _ in range(job.buffer)]
+    # posted before they are waited for: the sender then need not wait for this module's step
     coming = [dist.irecv(slot, rank - 1) for slot in slots[:sent]]
     for t in range(sent):
         coming[t % job.buffer].wait()
-        if t < behind:
+        if t < behind:  # the buffer is not full yet
             continue
         slot = (t - behind) % job.buffer
         h, labels = slots[slot][None, :, :-1].clone(), slots[slot][None, :, -1].long()
@@ -148,12 +150,12 @@ def work(job: Job, rank: int, folder: Path) -> None:
     module, last = Module(job, rank + 1), rank == job.net.modules - 1
     source = received(job, rank) if rank else batches(job)
     dist.barrier()
-    (folder / f"begun{rank}").touch()
+    (folder / f"started{rank}").touch()
     start = time.perf_counter()
     for batch in source:
         if not last:
             message = torch.cat([module.forward(batch)[0], batch.y[0, :, None]], 1)
-            sending = dist.isend(message, rank + 1)
+            sending = dist.isend(message, rank + 1)  # travels while this module takes its step
         module.step(batch)
         if not last:
             sending.wait()
@@ -164,8 +166,8 @@ def work(job: Job, rank: int, folder: Path) -> None:
 
 
 def join(job: Job, rank: int, folder: Path, where: str) -> None:
-    """Meet the other modules at ``where``, train, and end: with LOST and a word if a neighbour ends
-    before.
+    """Meet the other modules at ``where``, train, and end: with LOST and a message if a neighbour
+    ends before.
     """
     torch.set_num_threads(1)
     try:
@@ -184,7 +186,7 @@ def join(job: Job, rank: int, folder: Path, where: str) -> None:
 
 
 def main() -> None:
-    """One module, where torchrun says."""
+    """Train one module: the one whose rank torchrun has set."""
     parser = argparse.ArgumentParser(
         description="one module of decoupled greedy learning; start it with torchrun"
     )

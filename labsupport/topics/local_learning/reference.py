@@ -2,7 +2,9 @@ r"""Local learning: the polynomial neurons of 1965, and the two error signals th
 can make for itself.
 
 A *module* is a hidden layer with a head on it, :math:`h_j = \rho(W_j\,h_{j-1} + b_j)` and
-:math:`\hat y_j = \mathrm{head}_j(h_j)`. It learns from :math:`h_{j-1}` and the label alone.
+:math:`\hat y_j = \mathrm{head}_j(h_j)`. It learns from :math:`h_{j-1}` and the label alone. The
+same for R runs at once are the gradient estimators in rules/local.py; ``module_gradients``, the
+gradient of one module, is taken from there.
 """
 
 import itertools
@@ -13,11 +15,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from labsupport.rules.local import module_gradients
+
+__all__ = [
+    "Layer",
+    "decoupled_step",
+    "diagnose",
+    "features",
+    "fit_neuron",
+    "grow",
+    "module_gradients",
+    "neuron",
+    "predict",
+    "quadratic",
+    "select",
+    "similarity",
+    "similarity_loss",
+    "similarity_slope",
+    "survivors",
+    "two_modules",
+]
+
 # -- the group method of data handling -------------------------------------------------------------
 
 
 def features(a: Tensor, b: Tensor) -> Tensor:
-    r"""What a polynomial neuron sums over: :math:`(1,\ a,\ b,\ ab,\ a^2,\ b^2)`.
+    r"""Return what a polynomial neuron sums over: :math:`(1,\ a,\ b,\ ab,\ a^2,\ b^2)`.
 
     Args:
         a, b: two inputs, both (..., N).
@@ -29,7 +52,7 @@ def features(a: Tensor, b: Tensor) -> Tensor:
 
 
 def fit_neuron(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
-    r"""The quadratic polynomial of two inputs that is closest to the target.
+    r"""Fit the quadratic polynomial of two inputs that is closest to the target.
 
     .. math:: c = \arg\min_c \sum_n \bigl(y_n - c^\top (1, a_n, b_n, a_n b_n, a_n^2, b_n^2)\bigr)^2
 
@@ -53,12 +76,12 @@ def fit_neuron(a: Tensor, b: Tensor, y: Tensor) -> Tensor:
 
 
 def neuron(c: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """What neurons with coefficients c (..., 6) make of two inputs, (..., N)."""
+    """Evaluate neurons with coefficients c (..., 6) on two inputs, (..., N)."""
     return (features(a, b) @ c.unsqueeze(-1)).squeeze(-1)
 
 
 def select(errors: Tensor, width: int) -> Tensor:
-    r"""Which neurons survive: the ``width`` with the smallest selection error, best first.
+    r"""Select the ``width`` neurons with the smallest selection error, best first.
 
     Args:
         errors: mean squared error of each neuron on the *selection* part, (M).
@@ -97,8 +120,8 @@ def grow(
     least: float = 0.0,
     carry: bool = False,
 ) -> list[Layer]:
-    r"""The group method of data handling: layers of polynomial neurons, each layer fitted,
-    selected, and then left alone.
+    r"""Grow a network by the group method of data handling: layers of polynomial neurons, each
+    fitted, selected, and then left alone.
 
     A layer tries every pair of the outputs below it. Each neuron is fitted on one part of the data;
     the neurons with the smallest error on the *other* part survive. The network grows until the
@@ -121,8 +144,8 @@ def grow(
         ValueError: for fewer than two inputs, an empty part, a width below two, fewer layers than
             one, a least outside [0, 1).
 
-    Source: Ivakhnenko & Lapa (1965), Ivakhnenko (1971), as told by Schmidhuber (2015), section 5.3.
-    ``least`` and ``carry`` are later additions.
+    Source: Ivakhnenko & Lapa (1965), Ivakhnenko (1971), as described by Schmidhuber (2015), section
+    5.3. ``least`` and ``carry`` are later additions.
     """
     _require_growable(x, chosen_x, width, most, least)
     layers: list[Layer] = []
@@ -160,7 +183,7 @@ def _require_growable(x: Tensor, chosen_x: Tensor, width: int, most: int, least:
 def _grown(
     fitting: Tensor, y: Tensor, choosing: Tensor, chosen_y: Tensor, width: int
 ) -> tuple[Layer, Tensor, Tensor]:
-    """One layer on outputs (m, N), and what its survivors put out on both parts."""
+    """Grow one layer on outputs (m, N); return it, and what its survivors put out on both parts."""
     pairs = torch.tensor(
         list(itertools.combinations(range(len(fitting)), 2)), device=fitting.device
     )
@@ -173,9 +196,7 @@ def _grown(
 
 
 def predict(layers: Sequence[Layer], x: Tensor, *, carry: bool = False) -> Tensor:
-    """What the grown network says of inputs x (N, D): the output of its last layer's best neuron,
-    (N).
-    """
+    """Predict for inputs x (N, D): the output of the last layer's best neuron, (N)."""
     below = x.T
     for layer in layers:
         outputs = neuron(layer.coefficients, *below[layer.pairs.T])
@@ -187,7 +208,7 @@ def predict(layers: Sequence[Layer], x: Tensor, *, carry: bool = False) -> Tenso
 
 
 def similarity(h: Tensor) -> Tensor:
-    r"""How alike the samples of a batch are: the cosines of their rows, each less its own mean.
+    r"""Compute how alike the samples of a batch are: the cosines of their rows, each less its mean.
 
     .. math::
 
@@ -209,8 +230,9 @@ def similarity(h: Tensor) -> Tensor:
 
 
 def _unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows less their mean and of length one, and the lengths; a row with one value throughout
-    becomes 0 over an infinite one.
+    """Return rows less their mean and of length one, and the lengths.
+
+    A row with one value throughout has no direction: it becomes 0, its length infinite.
     """
     centred = h - h.mean(-1, keepdim=True)
     length = centred.norm(dim=-1, keepdim=True)
@@ -219,7 +241,8 @@ def _unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def similarity_loss(h: Tensor, y: Tensor, classes: int) -> Tensor:
-    r"""Similarity matching: samples of one class should be alike, those of two classes not.
+    r"""Compute the loss of similarity matching: samples of one class should be alike, those of two
+    classes not.
 
     .. math:: L_\text{sim} = \frac1{B^2} \bigl\lVert S(h) - S(Y) \bigr\rVert_F^2
 
@@ -246,7 +269,7 @@ def similarity_loss(h: Tensor, y: Tensor, classes: int) -> Tensor:
 
 
 def similarity_slope(h: Tensor, y: Tensor, classes: int) -> Tensor:
-    r"""The gradient of :func:`similarity_loss` in h, by hand.
+    r"""Compute the gradient of :func:`similarity_loss` in h, by hand.
 
     With unit rows :math:`u_n = \tilde h_n / \lVert\tilde h_n\rVert` and :math:`E = S(h) - S(Y)`:
 
@@ -272,7 +295,7 @@ def similarity_slope(h: Tensor, y: Tensor, classes: int) -> Tensor:
 def decoupled_step(
     weights: Sequence[Tensor], heads: Sequence[Tensor], x: Tensor, y: Tensor, *, lr: float
 ) -> tuple[list[Tensor], list[Tensor]]:
-    r"""One step of decoupled greedy learning, for ReLU layers with linear heads and no biases.
+    r"""Take one step of decoupled greedy learning, for ReLU layers with linear heads and no biases.
 
     .. math:: h_j = \max(0,\, W_j\,h_{j-1}), \qquad
         (W_j, V_j) \leftarrow (W_j, V_j) - \eta\, \nabla_{W_j, V_j}\, \mathrm{CE}\bigl(V_j\,h_j,\,
@@ -306,7 +329,7 @@ def decoupled_step(
         dz = slope @ v * (h > 0)
         new_weights.append(w - lr * dz.mT @ below)
         new_heads.append(v - lr * slope.mT @ h)
-        below = h
+        below = h  # of the old weights, so that no module waits for another's step
     return new_weights, new_heads
 
 
@@ -314,7 +337,7 @@ def decoupled_step(
 
 
 def quadratic(c: Sequence[float], a: Tensor, b: Tensor) -> Tensor:
-    r"""One polynomial neuron: :math:`c_0 + c_1 a + c_2 b + c_3 ab + c_4 a^2 + c_5 b^2`.
+    r"""Evaluate one polynomial neuron: :math:`c_0 + c_1 a + c_2 b + c_3 ab + c_4 a^2 + c_5 b^2`.
 
     Args:
         c: six numbers.
@@ -332,7 +355,7 @@ def quadratic(c: Sequence[float], a: Tensor, b: Tensor) -> Tensor:
 
 
 def survivors(fitted: Tensor, chosen: Tensor, *, width: int, below: float) -> tuple[Tensor, bool]:
-    """Which neurons of a layer stay, and whether the layer is kept at all.
+    """Select the neurons of a layer that stay, and say whether the layer is kept at all.
 
     Args:
         fitted: mean squared error of each neuron on the part that it was fitted on, (M); it plays
@@ -355,7 +378,7 @@ def survivors(fitted: Tensor, chosen: Tensor, *, width: int, below: float) -> tu
 def two_modules(
     w1: Tensor, v1: Tensor, w2: Tensor, v2: Tensor, x: Tensor, y: Tensor, *, lr: float
 ) -> tuple[Tensor, ...]:
-    """:func:`decoupled_step` for two modules: the new (w1, v1, w2, v2)."""
+    """Take one :func:`decoupled_step` of two modules: the new (w1, v1, w2, v2)."""
     (w1, w2), (v1, v2) = decoupled_step([w1, w2], [v1, v2], x, y, lr=lr)
     return w1, v1, w2, v2
 

@@ -65,7 +65,7 @@ def test_when_a_process_is_killed_the_error_names_it_and_all_are_gone(victim):
         RuntimeError,
         match=rf"module {victim} of 3 was killed \(SIGKILL\); module \d lost its neighbour",
     ):
-        parallel.run(Job(**SMALL | {"steps": 10**7}), kill=victim, begun=pids.extend)
+        parallel.run(Job(**SMALL | {"steps": 10**7}), kill=victim, started=pids.extend)
     assert time.monotonic() - start < 60
     assert len(pids) == 3 and all(gone(pid) for pid in pids)
 
@@ -74,13 +74,13 @@ def test_when_a_process_is_killed_the_error_names_it_and_all_are_gone(victim):
     sys.platform != "linux", reason="a process can ask to go with its parent on Linux alone"
 )
 @pytest.mark.parametrize("seconds", [0, 3])
-def test_modules_go_with_the_process_that_began_them(seconds):
-    """Killed at once, when some module may not have begun, and in the middle of the training."""
-    began = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
-    pids = [int(pid) for pid in began.stdout.readline().split()]
+def test_modules_end_with_the_process_that_started_them(seconds):
+    """Killed at once, when some module may not have started, and in the middle of the training."""
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
     time.sleep(seconds)
-    began.kill()
-    began.communicate()
+    parent.kill()
+    parent.communicate()
     deadline = time.monotonic() + 60
     while running(pids) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -88,14 +88,14 @@ def test_modules_go_with_the_process_that_began_them(seconds):
 
 
 PARENT = """
-from labsupport.toys import local_learning_parallel as parallel
-from labsupport.toys.local_learning_processes import Job
-parallel.run(Job(steps=10**7), begun=lambda pids: print(*pids, flush=True))
+from labsupport.topics.local_learning import parallel
+from labsupport.topics.local_learning.processes import Job
+parallel.run(Job(steps=10**7), started=lambda pids: print(*pids, flush=True))
 """
 
 
 def running(pids):
-    """Those that have not ended; an orphan that nobody has collected yet has."""
+    """Those that have not ended; a zombie that nobody has waited for yet has."""
     found = []
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -107,11 +107,11 @@ def running(pids):
 def test_time_that_is_up_ends_all():
     pids = []
     with pytest.raises(RuntimeError, match=r"the time is up: after 2 s module 1, 2, 3 of 3"):
-        parallel.run(Job(**SMALL | {"steps": 10**7, "seconds": 2.0}), begun=pids.extend)
+        parallel.run(Job(**SMALL | {"steps": 10**7, "seconds": 2.0}), started=pids.extend)
     assert len(pids) == 3 and all(gone(pid) for pid in pids)
 
 
-def test_a_module_that_fails_is_named_with_its_last_words():
+def test_a_module_that_fails_is_named_with_the_last_line_it_printed():
     with pytest.raises(RuntimeError, match=r"module 1 of 3 failed: .*train_size 7"):
         parallel.run(Job(**SMALL | {"train_size": 7}))
 
@@ -138,7 +138,7 @@ def test_torchrun_starts_the_same_modules(tmp_path):
         "0",
         "--standalone",
         "-m",
-        "labsupport.toys.local_learning_processes",
+        "labsupport.topics.local_learning.processes",
         "--folder",
         str(tmp_path),
         "--job",
@@ -161,7 +161,7 @@ def test_a_module_started_without_the_others_says_how_to_start_them(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "labsupport.toys.local_learning_processes",
+        "labsupport.topics.local_learning.processes",
         "--folder",
         str(tmp_path),
     ]

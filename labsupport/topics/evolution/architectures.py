@@ -1,5 +1,5 @@
-"""Evolving what the gradient trains: a small space of networks, trained once, and two searches that
-look them up.
+"""Search for an architecture: a small space of networks, each trained once by gradient descent, and
+two searches that look up what was trained.
 """
 
 import itertools
@@ -31,9 +31,7 @@ SPACE: tuple[Genome, ...] = tuple(itertools.product(*GENES.values()))
 
 
 def recipe(genome: Genome) -> Recipe:
-    """The network of a genome, and how the gradient trains it: 50 steps on 500 signals of
-    MNIST-1D.
-    """
+    """Build the recipe of a genome: its network, 50 steps on 500 signals of MNIST-1D."""
     first, second, activation, lr, momentum, gain = genome
     sizes = tuple(size for size in (40, first, second, 10) if size)
     return Recipe(
@@ -49,13 +47,11 @@ def recipe(genome: Genome) -> Recipe:
 
 
 Table = Mapping[Genome, list[tuple[float, float]]]
-"""Of each genome what it reached from each seed: accuracy on the validation part and on the test
-part.
-"""
+"""What each genome reached from each seed: accuracy on the validation part and on the test part."""
 
 
 def tabulate(seeds: Sequence[int] = range(10)) -> Table:
-    """Every genome of the space trained from each seed. A run that diverged gets the accuracy of
+    """Train every genome of the space from each seed. A run that diverged gets the accuracy of
     chance.
     """
     arms = [Arm(str(i), recipe(genome)) for i, genome in enumerate(SPACE)]
@@ -70,7 +66,7 @@ def tabulate(seeds: Sequence[int] = range(10)) -> Table:
 
 
 def mutate(genome: Genome, rng: Random) -> Genome:
-    """The genome with one gene changed to another of its values."""
+    """Change one gene of the genome to another of its values."""
     at = rng.randrange(len(genome))
     values = [value for value in list(GENES.values())[at] if value != genome[at]]
     return (*genome[:at], rng.choice(values), *genome[at + 1 :])
@@ -86,7 +82,7 @@ def search(
     population: int = 10,
     tournament: int = 4,
 ) -> list[float]:
-    """The course of one search: after each trained network the test accuracy of the best genome so
+    """Search once, and return after each trained network the test accuracy of the best genome so
     far.
 
     Both kinds begin with the same random genomes. From then on random search goes on drawing, and
@@ -99,8 +95,8 @@ def search(
         seed: of the search.
         evolved: evolution, or random search.
         column: a search trains a genome by looking up this one of the table's seeds. What it hands
-            in is trained once more, from the next seed, and that is tested: the luck of the seed it
-            was chosen by does not count.
+            in is trained once more, from the next seed, and that is tested: the luck of the seed by
+            which it was chosen does not count.
         population, tournament: of the evolution.
 
     Raises:
@@ -127,8 +123,8 @@ def search(
 
 
 def courses(table: Table, budget: int = 60, repeats: int = 50) -> dict[str, pd.DataFrame]:
-    """Both searches on every column of the table, the mean of some searches each: (column, trained
-    networks).
+    """Run both searches on every column of the table, and average over ``repeats`` searches each:
+    (column, trained networks).
     """
     columns, spent = range(len(table[SPACE[0]])), range(1, budget + 1)
     return {
