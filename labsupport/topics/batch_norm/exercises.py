@@ -219,14 +219,14 @@ def momentum_of_the_old(mean, var, x, *, momentum):
     return reference.running_step(mean, var, x, momentum=1 - momentum)
 
 
-def biased_kept(mean, var, x, *, momentum):
+def biased_variance(mean, var, x, *, momentum):
     """You averaged the variance that the batch is normalized by. PyTorch keeps the unbiased one:
     divided by m - 1.
     """
     return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, x.var(0, correction=0), momentum)
 
 
-def deviation_averaged(mean, var, x, *, momentum):
+def std_averaged(mean, var, x, *, momentum):
     """You averaged deviations, as the slide writes. What is kept, and asked for, is a variance:
     average σ², not σ.
     """
@@ -235,7 +235,7 @@ def deviation_averaged(mean, var, x, *, momentum):
     ).square()
 
 
-def deviation_kept(mean, var, x, *, momentum):
+def std_kept(mean, var, x, *, momentum):
     """You mixed the batch's deviation into a variance: their units differ. Take x.var, not
     x.std.
     """
@@ -308,7 +308,7 @@ def _by(x, mean, var):
     return reference.normalize(x, mean, var, torch.ones_like(mean), torch.zeros_like(mean))
 
 
-def momentum_believed_old(batches, x, out, momentum):
+def momentum_of_the_old_expected(batches, x, out, momentum):
     """You gave the old statistics the share `momentum`. It is the weight of the new batch; the
     other way is the fault.
     """
@@ -332,7 +332,7 @@ def last_batch_alone(batches, x, out, momentum):
         faults.suspects(batches, x, momentum)
         | {
             "healthy": _by(x, last.mean(0), last.var(0)),
-            "biased_kept": _by(x, last.mean(0), last.var(0, correction=0)),
+            "biased_variance": _by(x, last.mean(0), last.var(0, correction=0)),
         },
     )
 
@@ -349,28 +349,28 @@ def start_forgotten(batches, x, out, momentum):
     )
 
 
-def biased_believed(batches, x, out, momentum):
+def biased_variance_expected(batches, x, out, momentum):
     """You expected the biased variance in the running statistics. A healthy layer keeps the
     unbiased: times m/(m-1).
     """
     outputs = faults.suspects(batches, x, momentum)
-    outputs["healthy"], outputs["biased_kept"] = outputs["biased_kept"], outputs["healthy"]
+    outputs["healthy"], outputs["biased_variance"] = outputs["biased_variance"], outputs["healthy"]
     return faults.closest(out, outputs)
 
 
-def deviation_believed(batches, x, out, momentum):
+def std_expected(batches, x, out, momentum):
     """You expected the slide's average of σ. A healthy layer averages the variance; averaging σ is
     one of the faults.
     """
     outputs = faults.suspects(batches, x, momentum)
-    outputs["healthy"], outputs["deviation_averaged"] = (
-        outputs["deviation_averaged"],
+    outputs["healthy"], outputs["std_averaged"] = (
+        outputs["std_averaged"],
         outputs["healthy"],
     )
     return faults.closest(out, outputs)
 
 
-def company_not_thought_of(batches, x, out, momentum):
+def train_mode_not_suspected(batches, x, out, momentum):
     """You never suspected that the test batch was normalized by itself. Forgetting eval() is the
     commonest fault of all.
     """
@@ -450,9 +450,9 @@ EXERCISES = (
         misconceptions=known(
             "Two modes",
             momentum_of_the_old,
-            biased_kept,
-            deviation_averaged,
-            deviation_kept,
+            biased_variance,
+            std_averaged,
+            std_kept,
             old_not_shrunk,
             batch_replaces,
             variance_first,
@@ -469,13 +469,13 @@ EXERCISES = (
         inputs=_logs(),
         misconceptions=known(
             "How it fails",
-            momentum_believed_old,
+            momentum_of_the_old_expected,
             judged_by_the_mean,
             last_batch_alone,
             start_forgotten,
-            biased_believed,
-            deviation_believed,
-            company_not_thought_of,
+            biased_variance_expected,
+            std_expected,
+            train_mode_not_suspected,
         ),
         alternatives=(diagnose_by_recovered_statistics,),
     ),

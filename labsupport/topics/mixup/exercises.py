@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, VALUES, one_of, tensor
-from labsupport.topics.mixup import calibration, reference
+from labsupport.topics.mixup import calibration, faults, reference
 from labsupport.topics.mixup.faults import BLENDS, Pairs
 
 _SHARES = (0.25, 0.75, 0.625, 0.375, 1.0, 0.125)
@@ -352,7 +352,7 @@ def _logs(draw):
     pairs = Pairs(x, y, x[order], y[order], y[other], torch.tensor(lam, dtype=torch.float64), own)
     made = {kind: BLENDS[kind](pairs) for kind in BLENDS}
     mixed, target = made[name]
-    assume(all(reference.diagnose(x, y, order, lam, *out) == kind for kind, out in made.items()))
+    assume(all(faults.diagnose(x, y, order, lam, *out) == kind for kind, out in made.items()))
     return {
         "x": x,
         "y": y,
@@ -368,7 +368,7 @@ def mean_of_targets(x, y, order, lam, mixed, target):
     by sample.
     """
     found, fine = (
-        reference.diagnose(x, y, order, lam, mixed, target),
+        faults.diagnose(x, y, order, lam, mixed, target),
         torch.allclose(target.mean(), y.mean(), atol=1e-5),
     )
     return (
@@ -382,19 +382,19 @@ def inputs_trusted(x, y, order, lam, mixed, target):
     """You looked at the targets alone. Check the blended inputs as well, each against λ x + (1 - λ)
     x[order].
     """
-    return reference.diagnose(x, y, order, lam, lam * x + (1 - lam) * x[order], target)
+    return faults.diagnose(x, y, order, lam, lam * x + (1 - lam) * x[order], target)
 
 
 def targets_trusted(x, y, order, lam, mixed, target):
     """You looked at the inputs alone. The targets have to be λ y + (1 - λ) y[order]."""
-    return reference.diagnose(x, y, order, lam, mixed, lam * y + (1 - lam) * y[order])
+    return faults.diagnose(x, y, order, lam, mixed, lam * y + (1 - lam) * y[order])
 
 
 def shares_thought_symmetric(x, y, order, lam, mixed, target):
     """You took λ and 1 - λ for the same, because Beta(α, α) is symmetric. Input and label need the
     same one of the two.
     """
-    found = reference.diagnose(x, y, order, lam, mixed, target)
+    found = faults.diagnose(x, y, order, lam, mixed, target)
     return "healthy" if found == "lam_swapped" else found
 
 
@@ -402,7 +402,7 @@ def zeros_and_ones_taken_for_labels(x, y, order, lam, mixed, target):
     """You saw zeros and ones and said labels_not_mixed. Compare them with y: a rounded target can
     be the partner's label.
     """
-    found = reference.diagnose(x, y, order, lam, mixed, target)
+    found = faults.diagnose(x, y, order, lam, mixed, target)
     return "labels_not_mixed" if found == "hardened" else found
 
 
@@ -410,7 +410,7 @@ def unmixed_taken_for_own_share(x, y, order, lam, mixed, target):
     """You gave every input that does not fit a share of its own. If all are as they were, none was
     blended.
     """
-    found = reference.diagnose(x, y, order, lam, mixed, target)
+    found = faults.diagnose(x, y, order, lam, mixed, target)
     return "lam_per_sample" if found == "inputs_not_mixed" else found
 
 
@@ -523,7 +523,7 @@ EXERCISES = (
         title="Diagnose a mixup",
         points=3,
         section="How it fails",
-        reference=reference.diagnose,
+        reference=faults.diagnose,
         inputs=_logs(),
         returns=(),
         misconceptions=known(

@@ -1,5 +1,5 @@
 """The exercises of the chapter on weight norm: the weight, its gradients, its first lengths, and
-one code to diagnose.
+a code to diagnose.
 """
 
 import torch
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, one_of, tensor
-from labsupport.topics.weight_norm import reference
+from labsupport.topics.weight_norm import faults, reference
 
 _ROWS = {
     1: ((1.0,), (2.0,), (-1.0,), (0.5,), (-3.0,)),
@@ -119,7 +119,7 @@ def weight_row_by_row(v, g):
 
 
 def _faulty(name):
-    return reference.faulty_gradients()[name]
+    return faults.faulty_gradients()[name]
 
 
 def not_projected(dw, v, g):
@@ -278,7 +278,7 @@ def _logs(draw):
     """
     v, g = _directions(draw, 2, 2, torch.float64), tensor(draw, (2,), torch.float64, _LENGTHS)
     dw = tensor(draw, (2, 2), torch.float64)
-    codes = reference.faulty_gradients()
+    codes = faults.faulty_gradients()
     computed = {name: codes[name](dw, v, g) for name in codes}
     name = one_of(draw, *codes)
     assume(all(_apart(computed[name], other) for key, other in computed.items() if key != name))
@@ -290,7 +290,7 @@ def _apart(one, other):
 
 
 def _computed(v, g, dw):
-    return {name: code(dw, v, g) for name, code in reference.faulty_gradients().items()}
+    return {name: code(dw, v, g) for name, code in faults.faulty_gradients().items()}
 
 
 def looked_at_dv_alone(v, g, dw, dv, dg):
@@ -298,13 +298,13 @@ def looked_at_dv_alone(v, g, dw, dv, dg):
     length.
     """
     suspects = {name: (found, dg) for name, (found, _) in _computed(v, g, dw).items()}
-    return reference.nearest(dv, dg, suspects)
+    return faults.nearest(dv, dg, suspects)
 
 
 def looked_at_dg_alone(v, g, dw, dv, dg):
     """You compared dg alone. Two of the faults are in dv and leave dg right."""
     suspects = {name: (dv, found) for name, (_, found) in _computed(v, g, dw).items()}
-    return reference.nearest(dv, dg, suspects)
+    return faults.nearest(dv, dg, suspects)
 
 
 def looked_at_right_angles(v, g, dw, dv, dg):
@@ -324,7 +324,7 @@ def looked_at_direction(v, g, dw, dv, dg):
         return tuple(F.normalize(part, dim=-1) for part in pair)
 
     suspects = {name: units(pair) for name, pair in _computed(v, g, dw).items()}
-    return reference.nearest(*units((dv, dg)), suspects)
+    return faults.nearest(*units((dv, dg)), suspects)
 
 
 def looked_at_first_unit(v, g, dw, dv, dg):
@@ -332,7 +332,7 @@ def looked_at_first_unit(v, g, dw, dv, dg):
     use all rows.
     """
     suspects = {name: (a[:1], b[:1]) for name, (a, b) in _computed(v, g, dw).items()}
-    return reference.nearest(dv[:1], dg[:1], suspects)
+    return faults.nearest(dv[:1], dg[:1], suspects)
 
 
 def took_v_for_a_unit_vector(v, g, dw, dv, dg):
@@ -340,7 +340,7 @@ def took_v_for_a_unit_vector(v, g, dw, dv, dg):
     norm = v.norm(dim=1, keepdim=True)
     suspects = _computed(v, g, dw)
     suspects["healthy"] = suspects["healthy"][0] * norm, suspects["healthy"][1]
-    return reference.nearest(dv, dg, suspects)
+    return faults.nearest(dv, dg, suspects)
 
 
 def diagnose_by_questions(v, g, dw, dv, dg):
@@ -434,7 +434,7 @@ EXERCISES = (
         title="Diagnose a hand-written weight norm",
         points=2,
         section="How it fails",
-        reference=reference.diagnose,
+        reference=faults.diagnose,
         inputs=_logs(),
         returns=(),
         misconceptions=known(
