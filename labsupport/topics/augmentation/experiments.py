@@ -35,8 +35,8 @@ def photograph(side: int = 48) -> Tensor:
 
 
 def differences(count: int = 50, side: int = 32) -> dict[str, float]:
-    """Compare each function on a batch with torchvision's on one image at a time, same drawn numbers,
-    in float64: the largest difference.
+    """Compare each function on a batch with torchvision's on one image at a time: the largest
+    difference, same drawn numbers, in float64.
     """
     rng = runtime.generator(0, "check")
     x = torch.rand(count, 3, side, side, dtype=torch.float64, generator=rng)
@@ -116,7 +116,9 @@ def _version_counts(x: Tensor) -> np.ndarray:
 
 
 def same_distribution(counts: pd.DataFrame) -> float:
-    """Test that both columns are draws from one distribution: the p-value of the chi-square test."""
+    """Test that both columns are draws from one distribution: the p-value of the chi-square
+    test.
+    """
     return float(stats.chi2_contingency(counts.to_numpy().T).pvalue)
 
 

@@ -68,7 +68,9 @@ def _write(path: Path, content: dict) -> str:
 
 
 def _pieces(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Cut random windows of the photographs, (count, 3072) uint8: red, green, blue, each row by row."""
+    """Cut random windows of the photographs, (count, 3072) uint8: red, green, blue, each row by
+    row.
+    """
     photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     rows = []
     for _ in range(count):
@@ -157,7 +159,9 @@ class Draws(Dataset):
 
 
 def drawn_shifts(own: bool, workers: int = 2, epochs: int = 2) -> list[list[int]]:
-    """Return what each epoch draws for samples 0 to 7, in batches of two: the workers take turns."""
+    """Return what each epoch draws for samples 0 to 7, in batches of two: the workers take
+    turns.
+    """
     rng = torch.Generator().manual_seed(0)
     loader = DataLoader(Draws(own), batch_size=2, num_workers=workers, generator=rng)
     with quiet_workers():

@@ -23,8 +23,8 @@ from labsupport.types import Arm, Batch, Dataset, Recipe, Result
 
 
 def hidden_unit() -> Tensor:
-    """Compute the products (N,) of one hidden unit with the 4,000 training signals of MNIST-1D, before any
-    norm.
+    """Compute the products (N,) of one hidden unit with the 4,000 training signals of MNIST-1D,
+    before any norm.
     """
     w = torch.randn(40, generator=torch.Generator().manual_seed(3)) / 4
     return datasets.load("mnist1d").x_train.cpu() @ w + 1.5
@@ -97,9 +97,9 @@ def theorem(recipe: Recipe, seeds: Sequence[int], every: int) -> pd.DataFrame:
     layer and seed.
 
     Columns: ``units``; ``error``, the largest difference of the two sides over gamma²/sigma²
-    ‖dL/dz‖²; ``slide``, the same with the slide's second term; ``broken``, units whose gradient is longer than the bound from
-    dL/dz allows; ``literal``, units whose gradient is longer than the bound allows with the
-    gradient of the network that lacks this layer's norm.
+    ‖dL/dz‖²; ``slide``, the same with the slide's second term; ``broken``, units whose gradient is
+    longer than the bound from dL/dz allows; ``literal``, units whose gradient is longer than the
+    bound allows with the gradient of the network that lacks this layer's norm.
     """
     rows = []
     for step, params, batch in landscape.steps_with_batches(recipe, seeds):
@@ -117,8 +117,8 @@ def theorem(recipe: Recipe, seeds: Sequence[int], every: int) -> pd.DataFrame:
 
 
 def _sides(params: Stack, batch: Batch, depth: int, layer: int) -> list[tuple[float, ...]]:
-    """Return of one layer of R runs: units, error, the slide's error, and how many units break the two
-    bounds.
+    """Return of one layer of R runs: units, error, the slide's error, and how many units break the
+    two bounds.
     """
     y, z, dy, dz = _gradients(params, batch, depth, layer)
     _, _, _, plain = _gradients(params, batch, depth, layer, without=layer)
@@ -210,8 +210,8 @@ def two_domains(kind: str, train_size: int = 1000, valid_size: int = 1000) -> Da
 
 
 def _mixed(x: Tensor, kind: str, classes: int) -> Tensor:
-    """Put the domain in front, (N, 1 + D): classes take turns, so whole rounds of them go to one domain and then to the
-    other.
+    """Put the domain in front, (N, 1 + D): classes take turns, so whole rounds of them go to one
+    domain and then to the other.
     """
     domain = (torch.arange(len(x), device=x.device) // classes % 2)[:, None].to(x.dtype)
     return torch.cat([domain, torch.where(domain > 0, KINDS[kind](x), x)], 1)
@@ -342,8 +342,8 @@ FAULTY_RUNS = {"A": "momentum_swapped", "B": "train_mode", "C": "healthy"}
 
 
 def faulty_runs(momentum: float = 0.1) -> dict[str, Log]:
-    """Run three codes that claim to be batch norm on one unit: 12 training batches of 20 signals, then
-    a test batch of one class.
+    """Run three codes that claim to be batch norm on one unit: 12 training batches of 20 signals,
+    then a test batch of one class.
     """
     z, dataset = hidden_unit(), datasets.load("mnist1d")
     batches = z[:240].view(12, 20, 1).double()

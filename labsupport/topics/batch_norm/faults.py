@@ -14,8 +14,8 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
 
     ``healthy``: eval mode by running statistics that started at 0 and 1. ``train_mode``: by the
     statistics of the test batch. ``never_updated``: the running statistics are still 0 and 1.
-    ``momentum_swapped``: the old kept the share ``momentum``. ``biased_variance``: the running variance
-    averages :math:`\sigma^2` without the factor m/(m-1). ``std_averaged``: it averages
+    ``momentum_swapped``: the old kept the share ``momentum``. ``biased_variance``: the running
+    variance averages :math:`\sigma^2` without the factor m/(m-1). ``std_averaged``: it averages
     :math:`\sigma`, as the slide writes, and squares the average.
 
     Args:

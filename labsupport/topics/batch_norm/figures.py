@@ -17,8 +17,8 @@ SIGNAL = 1.9
 
 
 def batch_dependence(batch_size: int, batch: int) -> Figure:
-    """Draw one signal in a batch of a certain size: the unit's values there, and what becomes of the
-    signal's own.
+    """Draw one signal in a batch of a certain size: the unit's values there, and what becomes of
+    the signal's own.
 
     Args:
         batch_size: how many are in the batch, the signal among them.
@@ -55,8 +55,8 @@ def batch_dependence(batch_size: int, batch: int) -> Figure:
 
 
 def two_maps(result: Result, metric: str, epoch: int) -> Figure:
-    """Draw an accuracy over learning rate and gain without and with batch norm, at one of the measured
-    epochs.
+    """Draw an accuracy over learning rate and gain without and with batch norm, at one of the
+    measured epochs.
     """
     at = result.table[result.table["epoch"] == epoch]
     moment = Result(at, result.diverged, result.arms, result.seeds, result.seconds)
@@ -73,8 +73,8 @@ def two_maps(result: Result, metric: str, epoch: int) -> Figure:
 
 
 def draw_landscape(looks: dict[str, pd.DataFrame]) -> Figure:
-    """Draw the three probes along runs, {label: a survey}: losses and changes of the gradient as bands,
-    the smoothness as lines.
+    """Draw the three probes along runs, {label: a survey}: losses and changes of the gradient as
+    bands, the smoothness as lines.
 
     The bands are those of the first two runs alone; more of them would cover each other.
     """

@@ -76,8 +76,8 @@ def shuffled(y: Tensor) -> Tensor:
 def accuracy_in_batches(
     net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: Tensor, size: int
 ) -> Tensor:
-    """Compute the accuracy (R,) of train-mode passes over consecutive batches of ``size`` samples (N,
-    ...).
+    """Compute the accuracy (R,) of train-mode passes over consecutive batches of ``size`` samples
+    (N, ...).
     """
     runs, right = len(params.flat), params.flat.new_zeros(len(params.flat))
     aside = {name: buffer.clone() for name, buffer in buffers.items()}

@@ -2,7 +2,8 @@ r"""Normalize over the batch, forwards and backwards; group norm; the theorem on
 
 Symbols: x inputs (B, C, ...), one channel an index of the second axis; a batch of vectors is
 (B, C), of images (B, C, H, W). :math:`\mu, \sigma^2` mean and variance of a channel over all other
-axes, m the number of values they are taken over, :math:`\hat x` the normalized input, :math:`\gamma, \beta` scale and shift (C,), y outputs.
+axes, m the number of values they are taken over, :math:`\hat x` the normalized input,
+:math:`\gamma, \beta` scale and shift (C,), y outputs.
 """
 
 from typing import NamedTuple
@@ -37,7 +38,8 @@ def statistics(x: Tensor) -> Statistics:
         Statistics.
 
     Raises:
-        ValueError: for integers, fewer than two axes, or fewer than two values a channel.
+        ValueError: for integers, half precision, fewer than two axes, or fewer than two values a
+            channel.
 
     Source: Ioffe & Szegedy (2015), Algorithm 1; the lecture, "Implementing Batch Norm".
     """
@@ -321,8 +323,8 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, groups: int, eps: floa
 
 
 def squared_gradient(dz: Tensor, y_hat: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
-    r"""Compute the gradient's squared length under batch norm: the theorem of Santurkar et al. as an
-    equation.
+    r"""Compute the gradient's squared length under batch norm: the theorem of Santurkar et al. as
+    an equation.
 
     .. math::
         \left\lVert\frac{\partial L}{\partial y_j}\right\rVert^2 = \frac{\gamma^2}{\sigma_j^2}\left(
@@ -361,6 +363,11 @@ def _check_input(x: Tensor) -> None:
     if not x.is_floating_point():
         raise ValueError(
             f"x has the dtype {x.dtype}; what is normalized is no integer: give a floating dtype"
+        )
+    if x.element_size() < 4:
+        # in float16 the square of 300 is infinite, and bfloat16 knows a mean to three digits
+        raise ValueError(
+            f"x has the dtype {x.dtype}, too narrow for a variance; give float32 or float64"
         )
     if x.dim() < 2:
         raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, channels, ...)")

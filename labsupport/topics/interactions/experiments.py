@@ -68,7 +68,9 @@ def single_tricks(
 def factorial(
     base: Recipe, levels: Mapping[str, float], rates: Mapping[bool, Sequence[float]]
 ) -> list[Arm]:
-    """List the arms of all 32 cells, each at every rate; rates[True] are those of the cells with batch norm."""
+    """List the arms of all 32 cells, each at every rate; rates[True] are those of the cells with
+    batch norm.
+    """
     return [
         Arm(
             f"{cell_name(cell)}, lr={lr:g}",
@@ -81,8 +83,8 @@ def factorial(
 
 
 def at_best_rates(searched: Result) -> list[Arm]:
-    """Choose the arm of every cell by validation, named by what is on; a run that diverged counts as
-    a guess.
+    """Choose the arm of every cell by validation, named by what is on; a run that diverged counts
+    as a guess.
     """
     means = compare.final(searched, "valid_accuracy").fillna(GUESS["accuracy"] / 100).mean()
     chosen = [
@@ -95,8 +97,8 @@ def at_best_rates(searched: Result) -> list[Arm]:
 def rates_chosen(
     searched: Result, chosen: Sequence[Arm], rates: Mapping[bool, Sequence[float]]
 ) -> pd.DataFrame:
-    """Count how many of the 16 cells without batch norm, and of the 16 with it, took each rate; a dash
-    where it was not tried.
+    """Count how many of the 16 cells without batch norm, and of the 16 with it, took each rate; a
+    dash where it was not tried.
     """
     found = {
         norm: [arm.values["lr"] for arm in chosen if bool(arm.values["cell"] & 1) == norm]
@@ -119,7 +121,8 @@ def rates_chosen(
 def cells(
     measured: Result, metric: str = "test_accuracy", arms: Sequence[str] | None = None
 ) -> Tensor:
-    """Read seeds x cells in standard order, (n, 32), in percent; a run that diverged counts as a guess.
+    """Read seeds x cells in standard order, (n, 32), in percent; a run that diverged counts as a
+    guess.
 
     Args:
         measured: a result with an arm for each cell.
@@ -131,8 +134,8 @@ def cells(
 
 
 def searched_at(searched: Result, lr: float | None = None) -> Tensor:
-    """Read the search's validation accuracies (n, 32) in percent: all cells at this rate, or each at
-    the one chosen for it.
+    """Read the search's validation accuracies (n, 32) in percent: all cells at this rate, or each
+    at the one chosen for it.
     """
     best = (
         [f"{arm.values['lr']:g}" for arm in at_best_rates(searched)]
@@ -159,7 +162,9 @@ def by_epoch(measured: Result, metric: str) -> dict[int, Tensor]:
 
 
 def tidy(y: Tensor) -> pd.DataFrame:
-    """List one row a run: accuracy, seed, and the tricks coded -1 and +1; what statsmodels reads."""
+    """List one row a run: accuracy, seed, and the tricks coded -1 and +1; what statsmodels
+    reads.
+    """
     signs = it.design(len(TRICKS)).repeat(len(y), 1).numpy()
     runs = pd.DataFrame(signs, columns=list(TRICKS))
     return runs.assign(accuracy=y.flatten().numpy(), seed=np.repeat(np.arange(len(y)), y.shape[1]))
@@ -186,7 +191,9 @@ def by_order(anova: pd.DataFrame) -> pd.DataFrame:
 
 
 def p_values(differences: Tensor) -> Tensor:
-    """Test each column of paired differences (n, m): the p-value that its mean is 0, by the t test."""
+    """Test each column of paired differences (n, m): the p-value that its mean is 0, by the t
+    test.
+    """
     found = stats.ttest_1samp(differences.numpy(), 0).pvalue
     return torch.tensor(np.nan_to_num(found, nan=1.0), dtype=torch.float64)
 
@@ -216,16 +223,16 @@ def pair_means(y: Tensor, a: str, b: str) -> Tensor:
 
 
 def half_fraction(by_seed: Tensor, word: str) -> Tensor:
-    """Compute an effect, seed by seed (n,), as the half of the cells with an odd number of tricks on
-    shows it: with its alias added.
+    """Compute an effect, seed by seed (n,), with its alias added: as the half of the cells with an
+    odd number of tricks on shows it.
     """
     s = it.words(TRICKS).index(word)
     return by_seed[:, s] + by_seed[:, s ^ ALL]
 
 
 def greedy_path(valid: Tensor, start: int = 0) -> list[int]:
-    """List the cells on a greedy path: switch the one trick that gains most on validation, while one
-    gains.
+    """List the cells on a greedy path: switch the one trick that gains most on validation, while
+    one gains.
 
     From cell 0 tricks are only added, from the one with all of them only taken out.
     """
@@ -241,15 +248,15 @@ def greedy_path(valid: Tensor, start: int = 0) -> list[int]:
 
 
 def cells_tried(path: Sequence[int]) -> int:
-    """Count the cells that a greedy path looked at: its start, and one switch away from every cell on
-    it.
+    """Count the cells that a greedy path looked at: its start, and one switch away from every cell
+    on it.
     """
     return 1 + sum(len(TRICKS) - i for i in range(min(len(path), len(TRICKS))))
 
 
 def selection_strategies(valid: Tensor) -> dict[str, tuple[int, int]]:
-    """Choose a stack by several strategies on validation: how many cells each has to try, and the cell
-    that it ends in.
+    """Choose a stack by several strategies on validation: how many cells each has to try, and the
+    cell that it ends in.
     """
     means = valid.mean(0)
     alone = [0, *(1 << j for j in range(len(TRICKS)))]
@@ -287,8 +294,8 @@ def selection_strategies(valid: Tensor) -> dict[str, tuple[int, int]]:
 
 
 def compare_with_best(valid: Tensor, test: Tensor) -> pd.DataFrame:
-    """Compare every cell with the one that is best on validation, on the test part; the fewest tricks
-    first.
+    """Compare every cell with the one that is best on validation, on the test part; the fewest
+    tricks first.
 
     Args:
         valid: (m, 32) validation accuracies, from seeds of their own.

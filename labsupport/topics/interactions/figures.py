@@ -1,4 +1,4 @@
-"""Draw two tricks, a forest of effects, 32 cells, and where strategies to choose one of them end."""
+"""Draw two tricks, a forest of effects, 32 cells, and the cells that strategies choose."""
 
 from collections.abc import Callable, Mapping
 
@@ -34,7 +34,9 @@ def _framed(
 
 
 def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
-    """Draw four made-up cells, A alone gaining 4 points, as the two lines of an interaction plot."""
+    """Draw four made-up cells, A alone gaining 4 points, as the two lines of an interaction
+    plot.
+    """
     means = torch.tensor([[40.0, 40.0 + gain_of_B], [44.0, 40.0 + both_gain]])
     (a, b), both = it.main_effects(means), it.interaction(means)
     fig, (ax,) = _framed(width=5.6, height=3.3, left=0.11)
@@ -52,8 +54,8 @@ def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
 
 
 def forest(ax: Axes, by_seed: Tensor, most: int = 2) -> None:
-    """Draw effects up to an order, largest first, each with its 95 % interval and, thinner, one for all
-    of those drawn.
+    """Draw effects up to an order, largest first, each with its 95 % interval and, thinner, one for
+    all of those drawn.
 
     Args:
         ax: where to draw.
@@ -124,8 +126,8 @@ def interaction_plot(ax: Axes, y: Tensor, a: str, b: str) -> None:
 
 
 def train_against_test(ax: Axes, train: Tensor, test: Tensor) -> None:
-    """Draw test against training accuracy of every cell, both (n, 32); colour and marker say how many
-    tricks are on.
+    """Draw test against training accuracy of every cell, both (n, 32); colour and marker say how
+    many tricks are on.
     """
     x, y = train.mean(0), test.mean(0)
     for count in range(len(TRICKS) + 1):
@@ -171,8 +173,8 @@ def interaction_share_over_epochs(ax: Axes, courses: Mapping[str, Mapping[int, T
 
 
 def draw_strategies(ax: Axes, valid: Tensor, test: Tensor) -> None:
-    """Draw where each strategy ends: test accuracy of the cell chosen, by all seeds and by each seed
-    alone.
+    """Draw where each strategy ends: test accuracy of the cell chosen, by all seeds and by each
+    seed alone.
 
     Args:
         ax: where to draw.

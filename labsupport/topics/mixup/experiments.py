@@ -52,8 +52,8 @@ def points(data: str, count: int = 200) -> tuple[Tensor, Tensor]:
 
 @cache
 def trained_plane(data: str) -> tuple[Tensor, Tensor, dict[float, Tensor]]:
-    """Train with every alpha: samples, classes, and p(y = 1) on the grid (SIDE, SIDE) by alpha; 0 is
-    no mixup.
+    """Train with every alpha: samples, classes, and p(y = 1) on the grid (SIDE, SIDE) by alpha; 0
+    is no mixup.
 
     All networks with mixup are trained in one call, each with its own alpha.
     """
@@ -120,8 +120,8 @@ def slide_epoch(
     beta: Callable[[float, float], float],
     alpha: float,
 ) -> None:
-    """Train one epoch as the lecture's mixup does, with `Variable` left out and the source of its numbers as an
-    argument.
+    """Train one epoch as the lecture's mixup does, with `Variable` left out and the source of its
+    numbers as an argument.
     """
     for (x1, y1), (x2, y2) in zip(loader1, loader2):  # noqa: B905
         lam = beta(alpha, alpha)
@@ -252,7 +252,8 @@ class FaultyMixup(Mixup):
 
 
 def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
-    """Train without mixup and with each fault: test accuracy in per cent, the mean with its interval.
+    """Train without mixup and with each fault: test accuracy in per cent, the mean with its
+    interval.
 
     Args:
         recipe: one with mixup; its alpha is kept.

@@ -1,4 +1,6 @@
-"""Define seven functions that call themselves mixup, one of them right, and tell which wrote a log."""
+"""Define seven functions that call themselves mixup, one of them right, and tell which wrote a
+log.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple

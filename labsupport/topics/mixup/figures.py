@@ -30,9 +30,8 @@ def shading(data: str = "crescents", alpha: float = 1.0) -> Figure:
         strict=True,
     ):
         _shaded(ax, x, y, p)
-        ax.set_title(
-            f"{name}\nunsure: {unsure_share(p):.0%} of the plane, right: {grid_accuracy(x, y, p):.0%}"
-        )
+        right = grid_accuracy(x, y, p)
+        ax.set_title(f"{name}\nunsure: {unsure_share(p):.0%} of the plane, right: {right:.0%}")
     return fig
 
 

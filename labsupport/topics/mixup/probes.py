@@ -68,8 +68,8 @@ class Segments:
 
 
 def different_class_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draw rows of ``count`` pairs of samples of different classes, drawn at random but always the same,
-    from labels (N,).
+    """Draw rows of ``count`` pairs of samples of different classes, drawn at random but always the
+    same, from labels (N,).
 
     Raises:
         ValueError: if all labels are equal.
@@ -131,8 +131,8 @@ class Spectrum:
 
 
 def spectrum(h: Tensor) -> Tensor:
-    """Compute the squared singular values, largest first, of R matrices (R, N, H): (R, H); as eigenvalues
-    of their squares, which are small.
+    """Compute the squared singular values, largest first, of R matrices (R, N, H): (R, H); as
+    eigenvalues of their squares, which are small.
     """
     h = h.double()
     return torch.linalg.eigvalsh(h.mT @ h).flip(1).clamp(min=0)

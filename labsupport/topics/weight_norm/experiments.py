@@ -89,7 +89,8 @@ def _draw_params(net: MLP, seeds: Sequence[int]) -> tuple[Stack, dict[str, Tenso
 
 @runtime.one_thread()
 def gradient_errors(seeds: Sequence[int]) -> Tensor:
-    """Compare the reference's gradients with autograd's through a whole network: relative error (R,).
+    """Compare the reference's gradients with autograd's through a whole network: relative error
+    (R,).
 
     The reference starts from the gradient of the plain network with the same weights; autograd goes
     through g v/‖v‖.
@@ -114,8 +115,8 @@ def gradient_errors(seeds: Sequence[int]) -> Tensor:
 
 
 def row_norms(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """Train, and return the norm of every v before each step and after the last: (T + 1, R, U), over
-    the units of all layers.
+    """Train, and return the norm of every v before each step and after the last: (T + 1, R, U),
+    over the units of all layers.
     """
     with runtime.one_thread():
         return torch.stack(
@@ -128,8 +129,8 @@ def _norms(params: Stack) -> Tensor:
 
 
 def norm_errors(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """Train by plain SGD, and compare each v's norm after a step with Pythagoras' prediction: relative
-    errors (T, R, U).
+    """Train by plain SGD, and compare each v's norm after a step with Pythagoras' prediction:
+    relative errors (T, R, U).
     """
     dataset, errors = train.load(recipe), []
     steps = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
@@ -266,8 +267,8 @@ def default_start(sizes: Sequence[int], seed: int) -> list[Layer]:
 
 
 def data_dependent_start(x: Tensor, sizes: Sequence[int], seed: int) -> list[Layer]:
-    """Draw the same directions, and set lengths and biases layer by layer on the batch x (B, D), with
-    ReLU between layers.
+    """Draw the same directions, and set lengths and biases layer by layer on the batch x (B, D),
+    with ReLU between layers.
     """
     layers, h = [], x
     for v, _, _ in default_start(sizes, seed):
@@ -278,7 +279,9 @@ def data_dependent_start(x: Tensor, sizes: Sequence[int], seed: int) -> list[Lay
 
 
 def preactivations(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
-    """Compute what the units of each layer put out before their activation, (B, O) for inputs (B, D)."""
+    """Compute what the units of each layer put out before their activation, (B, O) for inputs (B,
+    D).
+    """
     found, h = [], x
     for v, g, b in layers:
         found.append(h @ wn.weight(v, g).T + b)
@@ -289,8 +292,8 @@ def preactivations(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
 def preactivation_moments(
     starts: Mapping[str, Sequence[Sequence[Layer]]], x: Tensor
 ) -> pd.DataFrame:
-    """Compute for each start, seed and layer, over the samples x, the mean square of the units' means
-    and their variance.
+    """Compute for each start, seed and layer, over the samples x, the mean square of the units'
+    means and their variance.
     """
     rows = [
         (name, seed, i, z.mean(0).square().mean().item(), z.var(0, correction=0).mean().item())

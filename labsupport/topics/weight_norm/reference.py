@@ -62,7 +62,8 @@ def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def projection(w: Tensor) -> Tensor:
-    r"""Return the matrix that takes away what lies along w: :math:`M_w = I - w w^\top / \lVert w\rVert^2`.
+    r"""Return the matrix that takes away what lies along w:
+    :math:`M_w = I - w w^\top / \lVert w\rVert^2`.
 
     Args:
         w: one weight vector (D,), not zero.
@@ -183,8 +184,8 @@ def _check_lr(lr: float) -> None:
 def _scaled(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of v scaled so that no square leaves the dtype's range, their norms, and the scale.
 
-    In float32 the square of 1e20 is infinite and that of 1e-30 is 0. Only the direction of v counts,
-    so each row may be multiplied by any number; by a power of two nothing is rounded.
+    In float32 the square of 1e20 is infinite and that of 1e-30 is 0. Only the direction of v
+    counts, so each row may be multiplied by any number; by a power of two nothing is rounded.
     """
     if v.dim() != 2 or g.shape != v.shape[:1]:
         raise ValueError(
