@@ -13,14 +13,19 @@ from labsupport.grading.inputs import DTYPES, NONZERO, POSITIVE, VALUES, one_of,
 from labsupport.topics.batch_norm import faults, reference
 
 _EPS = (1e-5, 1.0, 0.25)
+_FAR = (300_000.1, 300_001.3, 299_999.7, 300_002.9)
+"""With a mean so much larger than the standard deviation, the mean of squares minus the square of
+the mean is wrong from the sixth digit on, in float64.
+"""
 
 
 def _batch(draw):
-    """A batch (B, C) whose first channel varies, and its dtype."""
+    """A batch (B, C) whose first channel varies: ordinary, tiny, large, or far from zero."""
     size, dtype = (one_of(draw, 2, 3, 4), one_of(draw, 1, 2)), one_of(draw, *DTYPES)
-    x = tensor(draw, size, dtype)
+    kind = one_of(draw, 1.0, "far", 0.01, 100.0, "far")
+    x = tensor(draw, size, torch.float64, _FAR) if kind == "far" else tensor(draw, size, dtype)
     assume(bool((x[:, 0] != x[0, 0]).any()))
-    return x
+    return x if kind == "far" else kind * x
 
 
 @st.composite
@@ -72,8 +77,8 @@ def eps_outside_root(x, gamma, beta, *, eps):
 
 
 def root_forgotten(x, gamma, beta, *, eps):
-    """You divided by the variance. Divide by its root: a deviation has the unit of x, a variance
-    that of x².
+    """You divided by the variance. Divide by its root: a standard deviation has the unit of x, a
+    variance that of x².
     """
     return gamma * (x - x.mean(0)) / (x.var(0, correction=0) + eps) + beta
 
@@ -99,13 +104,36 @@ def scale_and_shift_exchanged(x, gamma, beta, *, eps):
 
 
 def not_centred(x, gamma, beta, *, eps):
-    """You divided x by the deviation, but did not take the mean away first."""
+    """You divided x by the standard deviation, but did not take the mean away first."""
     return gamma * x / (x.var(0, correction=0) + eps).sqrt() + beta
 
 
 def shift_inside(x, gamma, beta, *, eps):
     """You multiplied the shift by γ as well. The shift β is added last, as it is."""
     return gamma * (reference.batch_norm(x, torch.ones_like(gamma), beta, eps=eps))
+
+
+def variance_by_squares(x, gamma, beta, *, eps):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: average the squared deviations from the
+    mean.
+    """
+    var = x.square().mean(0) - x.mean(0).square()
+    return gamma * (x - x.mean(0)) / (var + eps).sqrt() + beta
+
+
+def eps_beside_torchs_std(x, gamma, beta, *, eps):
+    """You divided by x.std(0) + ε. Two things differ: x.std divides by m - 1, and ε stands under
+    the root, beside the variance.
+    """
+    return gamma * (x - x.mean(0)) / (x.std(0) + eps) + beta
+
+
+def one_mean_for_all_channels(x, gamma, beta, *, eps):
+    """You took one mean and one variance of the whole batch. Every channel has its own: average
+    over axis 0.
+    """
+    return gamma * (x - x.mean()) / (x.var(correction=0) + eps).sqrt() + beta
 
 
 def forward_by_torch(x, gamma, beta, *, eps=1e-5):
@@ -194,6 +222,27 @@ def eps_left_out_backwards(dy, x, gamma, *, eps):
     return reference.batch_norm_backward(dy, x, gamma, eps=1e-30)
 
 
+def variance_by_squares_backwards(dy, x, gamma, *, eps):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: average the squared deviations from the
+    mean.
+    """
+    root = (x.square().mean(0) - x.mean(0).square() + eps).sqrt()
+    hat = (x - x.mean(0)) / root
+    dgamma, dbeta = (dy * hat).sum(0), dy.sum(0)
+    return gamma / root * (dy - dbeta / len(x) - hat * dgamma / len(x)), dgamma, dbeta
+
+
+def unbiased_variance_backwards(dy, x, gamma, *, eps):
+    """You divided the squared deviations by m - 1, as x.var(0) does. The forward pass divides by m:
+    correction=0.
+    """
+    root = (x.var(0) + eps).sqrt()
+    hat = (x - x.mean(0)) / root
+    dgamma, dbeta = (dy * hat).sum(0), dy.sum(0)
+    return gamma / root * (dy - dbeta / len(x) - hat * dgamma / len(x)), dgamma, dbeta
+
+
 def backward_by_autograd(dy, x, gamma, *, eps=1e-5):
     """From autograd, through the forward pass."""
     x, gamma, beta = (
@@ -227,8 +276,8 @@ def biased_variance(mean, var, x, *, momentum):
 
 
 def std_averaged(mean, var, x, *, momentum):
-    """You averaged deviations, as the slide writes. What is kept, and asked for, is a variance:
-    average σ², not σ.
+    """You averaged standard deviations, as the slide writes. What is kept, and asked for, is a
+    variance: average σ², not σ.
     """
     return torch.lerp(mean, x.mean(0), momentum), torch.lerp(
         var.sqrt(), x.std(0), momentum
@@ -236,7 +285,7 @@ def std_averaged(mean, var, x, *, momentum):
 
 
 def std_kept(mean, var, x, *, momentum):
-    """You mixed the batch's deviation into a variance: their units differ. Take x.var, not
+    """You mixed the batch's standard deviation into a variance: their units differ. Take x.var, not
     x.std.
     """
     return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, x.std(0), momentum)
@@ -267,6 +316,14 @@ def about_the_running_mean(mean, var, x, *, momentum):
     """
     new = torch.lerp(mean, x.mean(0), momentum)
     return new, torch.lerp(var, (x - new).square().sum(0) / (len(x) - 1), momentum)
+
+
+def unbiased_by_squares(mean, var, x, *, momentum):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: take x.var(0).
+    """
+    batch = (x.square().mean(0) - x.mean(0).square()) * len(x) / (len(x) - 1)
+    return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, batch, momentum)
 
 
 def running_by_torch(mean, var, x, *, momentum=0.1):
@@ -414,6 +471,9 @@ EXERCISES = (
             scale_and_shift_exchanged,
             not_centred,
             shift_inside,
+            variance_by_squares,
+            eps_beside_torchs_std,
+            one_mean_for_all_channels,
         ),
         alternatives=(forward_by_torch, forward_by_affine_map),
     ),
@@ -436,6 +496,8 @@ EXERCISES = (
             parameters_averaged,
             parameters_exchanged,
             eps_left_out_backwards,
+            variance_by_squares_backwards,
+            unbiased_variance_backwards,
         ),
         alternatives=(backward_by_autograd, backward_by_projection),
     ),
@@ -457,6 +519,7 @@ EXERCISES = (
             batch_replaces,
             variance_first,
             about_the_running_mean,
+            unbiased_by_squares,
         ),
         alternatives=(running_by_torch, running_by_lerp),
     ),
