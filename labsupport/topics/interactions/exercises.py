@@ -43,13 +43,30 @@ def _p_values(draw):
     return {"p": tensor(draw, (one_of(draw, 2, 3, 4, 1),), one_of(draw, *DTYPES), _P)}
 
 
+_CASES = (
+    (5.0, 5.0, 2.5),
+    (5.0, 8.0, 3.25),
+    (-1.0, 5.0, 4.75),
+    (5.0, 6.0, -12.5),
+    (8.0, 8.0, 4.75),
+    (5.0, 5.0, 1.25),
+    (-1.0, -3.0, -3.25),
+    (5.0, 6.0, -7.5),
+    (8.0, 5.0, 12.5),
+    (5.0, 8.0, -3.25),
+    (-1.0, -3.0, 1.25),
+)
+"""The gains of A and of B, and what both lose to the better one, in standard errors: on both sides
+of each threshold, and off it.
+"""
+
+
 @st.composite
 def _two_tricks(draw):
     """Means whose interaction and whose loss to the better single trick lie off every threshold."""
-    base, error = one_of(draw, 40.0, 50.0), one_of(draw, 1.0, 2.0)
-    a, b = one_of(draw, 5.0, 8.0, -1.0), one_of(draw, 5.0, 8.0, -3.0, 6.0)
-    loss = error * one_of(draw, 2.5, 1.25, 3.25, 4.75, 12.5, -3.25, -7.5, -12.5)
-    means = [[base, base + b], [base + a, base + max(a, b) - loss]]
+    base, error, case = one_of(draw, 40.0, 50.0), one_of(draw, 1.0, 2.0), one_of(draw, *_CASES)
+    a, b = one_of(draw, case[:2], case[1::-1])
+    means = [[base, base + b], [base + a, base + max(a, b) - error * case[2]]]
     return {"means": torch.tensor(means, dtype=one_of(draw, *DTYPES)), "error": error}
 
 
