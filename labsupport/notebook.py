@@ -5,7 +5,7 @@
 The names stay where they are defined; this is the shelf that they are taken from.
 """
 
-from labsupport import claims, compare, datasets, landscape, plots, runtime, train
+from labsupport import augment, claims, compare, datasets, landscape, plots, runtime, train
 from labsupport.augment import Cutout, Mixup, RandomCrop, RandomFlip, RandomRotation
 from labsupport.compare import where
 from labsupport.exercises import check
@@ -60,6 +60,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Vmapped",
+    "augment",
     "check",
     "claims",
     "compare",

@@ -15,9 +15,9 @@ from labsupport.models import CNN, MLP, LocalMLP, Vmapped
 from labsupport.profiles import sized
 from labsupport.rules import SGD, Adam, Backprop, Decoupled, FeedbackAlignment, Greedy, LocalErrors
 from labsupport.topics.alternating_minimization import experiments as alternating_minimization
-from labsupport.topics.batch_norm import norm_runs
+from labsupport.topics.batch_norm import experiments as batch_norm
 from labsupport.topics.feedback_alignment import experiments as feedback_runs
-from labsupport.topics.mixup import faults as mixup_faults
+from labsupport.topics.mixup import experiments as mixup
 from labsupport.topics.weight_decay import experiments as trajectories
 from labsupport.types import Arm, Interval, Recipe
 from tests import small as files
@@ -360,8 +360,8 @@ GO_ON = {
     "angles": lambda r: feedback_runs.track_cosines(
         study.vary(r, gradient=FeedbackAlignment()), [0, 1]
     ),
-    "moving units": lambda r: norm_runs.movement(study.vary(r, norm="batch"), [0, 1]),
-    "faulty mixups": lambda r: mixup_faults.fault_study(study.vary(r, mixup=Mixup()), [0, 1]),
+    "moving units": lambda r: batch_norm.movement(study.vary(r, norm="batch"), [0, 1]),
+    "faulty mixups": lambda r: mixup.fault_study(study.vary(r, mixup=Mixup()), [0, 1]),
     "a first pass": lambda r: alternating_minimization.first_pass(r, [0, 1], at=(1, 25, 50)),
 }
 

@@ -29,23 +29,24 @@ def _crop_inputs(draw):
 
 @st.composite
 def _cutout_inputs(draw):
-    height, width = one_of(draw, (2, 2), (1, 4), (4, 1), (1, 3))
+    height, width = one_of(draw, (2, 2), (1, 4), (4, 1), (1, 3), (1, 4))
     row, column = (one_of(draw, side - 1, 0, side // 2) for side in (height, width))
     return {
         "x": tensor(draw, (height, width), one_of(draw, *DTYPES), _PIXELS),
         "row": row,
         "column": column,
-        "size": one_of(draw, 2, 1, 3),
+        "size": one_of(draw, 2, 1, 3, 4),
         "fill": one_of(draw, -1.0, 0.0, -0.5),
     }
 
 
 @st.composite
 def _counts(draw):
+    """Among them a pipeline that changes nothing, and one with crop, flip and cutout."""
     size = one_of(draw, 1, 2, 3)
     return {
-        "versions": tensor(draw, (size,), torch.float64, (2.0, 3.0, 10.0, 162.0)),
-        "draws": one_of(draw, 2, 3, 1, 5, 20),
+        "versions": tensor(draw, (size,), torch.float64, (2.0, 3.0, 10.0, 162.0, 1.0, 165_888.0)),
+        "draws": one_of(draw, 2, 3, 1, 5, 20, 0),
     }
 
 
@@ -116,6 +117,13 @@ def padded_before_only(x, top, left, *, padding, fill):
     return F.pad(x, (padding, 0, padding, 0), value=fill)[
         top : top + x.shape[0], left : left + x.shape[1]
     ]
+
+
+def height_and_width_exchanged(x, top, left, *, padding, fill):
+    """You exchanged height and width. x.shape is (H, W): rows first, and the window has H rows and
+    W columns.
+    """
+    return _padded(x, padding, fill)[top : top + x.shape[1], left : left + x.shape[0]]
 
 
 def crop_by_gather(x, top, left, *, padding, fill):
@@ -205,6 +213,14 @@ def outside_painted(x, row, column, *, size, fill):
     return torch.where(inside == 1, x, torch.full_like(x, fill))
 
 
+def even_size_moved(x, row, column, *, size, fill):
+    """You began (size - 1) // 2 before the middle. For an even size that is one too late: the first
+    row is row - size // 2.
+    """
+    top, left = row - (size - 1) // 2, column - (size - 1) // 2
+    return _square(x, range(top, top + size), range(left, left + size), fill)
+
+
 def cutout_by_mask(x, row, column, *, size, fill):
     """A mask from two comparisons."""
     rows, columns = (
@@ -276,6 +292,14 @@ def logarithm_of_a_negative(versions, draws):
     return reference.seen_versions(versions, draws)[0], (1 - i / versions[:, None]).log().sum(
         1
     ).exp()
+
+
+def pairs_taken_as_independent(versions, draws):
+    """You let each of the n(n-1)/2 pairs differ by itself. Pairs share draws: let each draw avoid
+    all that came before it, and multiply.
+    """
+    pairs = draws * (draws - 1) // 2
+    return reference.seen_versions(versions, draws)[0], (1 - 1 / versions) ** pairs
 
 
 def results_exchanged(versions, draws):
@@ -467,6 +491,7 @@ EXERCISES = (
             slice_ended_at_the_side,
             padding_added_to_the_corner,
             padded_before_only,
+            height_and_width_exchanged,
         ),
         alternatives=(crop_by_gather,),
     ),
@@ -489,6 +514,7 @@ EXERCISES = (
             odd_size_too_small,
             row_and_column_swapped,
             cross_painted,
+            even_size_moved,
         ),
         alternatives=(cutout_by_mask,),
     ),
@@ -510,6 +536,7 @@ EXERCISES = (
             product_begins_at_one,
             rule_of_thumb,
             logarithm_of_a_negative,
+            pairs_taken_as_independent,
             results_exchanged,
         ),
         alternatives=(versions_one_by_one,),

@@ -1,5 +1,5 @@
-"""A small CIFAR-10 in the real format on disk, the lecture's pipeline over it, and the time that
-pipelines take.
+"""Write a small CIFAR-10 in the real format, run the lecture's pipeline over it, time pipelines,
+and show two traps.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 from labsupport import runtime
 from labsupport.augment import RandomCrop, RandomFlip
-from labsupport.ops import augmentation
+from labsupport.topics.augmentation import reference as da
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 """The lecture's numbers, one a channel."""
@@ -68,7 +68,9 @@ def _write(path: Path, content: dict) -> str:
 
 
 def _pieces(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Random windows of the photographs, (count, 3072) uint8: red, green, blue, each row by row."""
+    """Cut random windows of the photographs, (count, 3072) uint8: red, green, blue, each row by
+    row.
+    """
     photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     rows = []
     for _ in range(count):
@@ -80,7 +82,7 @@ def _pieces(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @contextmanager
 def quiet_workers() -> Iterator[None]:
-    """Without two warnings of a DataLoader: that a machine has fewer cores than workers, and that
+    """Silence two warnings of a DataLoader: that a machine has fewer cores than workers, and that
     it forks a busy process.
     """
     with warnings.catch_warnings():
@@ -93,17 +95,17 @@ def quiet_workers() -> Iterator[None]:
 
 
 def batched_pipeline(x: Tensor, rngs: list[torch.Generator]) -> Tensor:
-    """The lecture's training pipeline on a batch of bytes (B, 3, 32, 32), at once."""
+    """Apply the lecture's training pipeline to a batch of bytes (B, 3, 32, 32), at once."""
     x = x[None] / 255
     fill_value = torch.zeros(())
     x = RandomFlip()(RandomCrop(4)(x, rngs, fill_value), rngs, fill_value)
-    return augmentation.normalize(x[0], MEAN, STD)
+    return da.normalize(x[0], MEAN, STD)
 
 
 def throughput(
     data: CIFAR10, batch_size: int = 100, workers: tuple[int, ...] = (0, 1, 2)
 ) -> pd.Series:
-    """Images a second: through a DataLoader with some workers, and batched on tensors.
+    """Measure images a second: through a DataLoader with some workers, and batched on tensors.
 
     The loader is warm: its workers have started and have handed over their first batches.
     """
@@ -128,7 +130,7 @@ def throughput(
 
 
 def _seconds(work: Callable[[], object], times: int = 2) -> float:
-    """The shortest of some repetitions, after one that does not count."""
+    """Time the shortest of some repetitions, after one that does not count."""
     work()
     found = []
     for _ in range(times):
@@ -156,8 +158,10 @@ class Draws(Dataset):
         return int(self.rng.integers(0, 1000)) if self.rng else int(torch.randint(0, 1000, ()))
 
 
-def drawn(own: bool, workers: int = 2, epochs: int = 2) -> list[list[int]]:
-    """What each epoch draws for samples 0 to 7, in batches of two: the workers take turns."""
+def drawn_shifts(own: bool, workers: int = 2, epochs: int = 2) -> list[list[int]]:
+    """Return what each epoch draws for samples 0 to 7, in batches of two: the workers take
+    turns.
+    """
     rng = torch.Generator().manual_seed(0)
     loader = DataLoader(Draws(own), batch_size=2, num_workers=workers, generator=rng)
     with quiet_workers():
@@ -165,18 +169,18 @@ def drawn(own: bool, workers: int = 2, epochs: int = 2) -> list[list[int]]:
 
 
 def distinct_shifts(draw: Callable[[Tensor], Tensor], size: int = 100) -> int:
-    """How many of a batch of equal pictures differ after a random crop."""
+    """Count how many of a batch of equal pictures differ after a random crop."""
     picture = torch.arange(1, 32 * 32 + 1, dtype=torch.float32).view(1, 1, 32, 32)
     return len(torch.unique(draw(picture.repeat(size, 1, 1, 1)).flatten(1), dim=0))
 
 
 def torchvision_on_a_batch(x: Tensor) -> Tensor:
-    """torchvision's crop, handed a whole batch."""
+    """Give a whole batch to torchvision's crop."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return v2.RandomCrop(32, padding=4)(x)
 
 
 def ours_on_a_batch(x: Tensor) -> Tensor:
-    """The book's crop of the same batch."""
+    """Give the same batch to the book's crop."""
     return RandomCrop(4)(x[None], [runtime.generator(0, "augment")], torch.zeros(()))[0]

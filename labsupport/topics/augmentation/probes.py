@@ -1,4 +1,4 @@
-"""How a network errs, class by class, and how it does on test samples that are changed."""
+"""Measure a network's errors class by class, and its accuracy on test samples that are changed."""
 
 from dataclasses import dataclass
 
@@ -13,8 +13,8 @@ from labsupport.types import Dataset, Net, Transform
 def confusions(
     net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """``3_as_5``: the share of the test samples of class 3 that are taken for a 5; ``error_3``: of
-    all that are missed.
+    """Measure ``3_as_5``, the share of the test samples of class 3 that are taken for a 5;
+    ``error_3``: of all that are missed.
     """
     guess = net.forward(params, buffers, _expanded(dataset.x_test, params)).argmax(-1)
     found = {}

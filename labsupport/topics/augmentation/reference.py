@@ -1,5 +1,7 @@
-r"""How many versions of a sample a pipeline has, how many of them are seen, and what makes a
-comparison fair.
+r"""Change images without changing their class, count the versions, tell an unfair comparison.
+
+``crop``, ``flip``, ``rotate``, ``cutout`` and ``normalize`` are what the training loop uses, so
+they are defined in ``labsupport.ops.augmentation`` and can be had from here.
 """
 
 from collections.abc import Mapping
@@ -8,12 +10,30 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from labsupport.ops.augmentation import crop, cutout, flip, normalize, rotate
+
+__all__ = [
+    "RANDOM",
+    "count_distinct",
+    "crop",
+    "crop_and_flip",
+    "crop_one",
+    "cutout",
+    "cutout_one",
+    "distinct_by_chain",
+    "find_the_flaw",
+    "flip",
+    "normalize",
+    "rotate",
+    "seen_versions",
+]
+
 RANDOM = ("crop", "flip", "rotation", "cutout")
 """Steps of a pipeline that draw; "normalize" does not."""
 
 
 def crop_and_flip(padding: int, *, mirrored: bool = True) -> int:
-    r"""The versions of an image: :math:`V = (2p+1)^2`, twice as many with the mirror.
+    r"""Count the versions of an image: :math:`V = (2p+1)^2`, twice as many with the mirror.
 
     Args:
         padding: p of the crop, at least 0.
@@ -28,8 +48,7 @@ def crop_and_flip(padding: int, *, mirrored: bool = True) -> int:
 
 
 def seen_versions(versions: Tensor, draws: int) -> tuple[Tensor, Tensor]:
-    r"""How many different versions n independent, equally likely draws show, and how likely it is
-    that all differ.
+    r"""Compute how many different versions n equally likely draws show, and how likely all differ.
 
     .. math:: \mathbb E[D] = V \Bigl(1 - \bigl(1 - \tfrac1V\bigr)^n\Bigr), \qquad
               P(\text{no repeat}) = \prod_{i=0}^{n-1} \max\bigl(0, 1 - \tfrac iV\bigr)
@@ -57,7 +76,7 @@ def seen_versions(versions: Tensor, draws: int) -> tuple[Tensor, Tensor]:
 
 
 def distinct_by_chain(versions: int, draws: int) -> Tensor:
-    """The distribution of the number of distinct versions, (V + 1,), by going from draw to draw:
+    """Compute the distribution of the number of distinct versions, (V + 1,), from draw to draw, in
     float64.
 
     With d versions seen, the next draw is a new one with probability 1 - d/V.
@@ -71,7 +90,7 @@ def distinct_by_chain(versions: int, draws: int) -> Tensor:
 
 
 def count_distinct(versions: Tensor) -> int:
-    """How many different tensors there are among (V, ...)."""
+    """Count the different tensors among (V, ...)."""
     # a set of their bytes: torch.unique sorts whole rows, which takes ten times as long; + 0 makes
     # -0 a 0
     return len({row.tobytes() for row in (versions + 0).cpu().numpy()})
@@ -98,7 +117,7 @@ def cutout_one(x: Tensor, row: int, column: int, *, size: int, fill: float) -> T
 
 
 def find_the_flaw(plain: Mapping[str, Any], augmented: Mapping[str, Any]) -> str:
-    """What is wrong with a comparison of two runs, by the records of how they were made.
+    """Name what is wrong with a comparison of two runs, by the records of how they were made.
 
     Args:
         plain, augmented: each with ``train_size``, ``steps``, ``tried`` (a tensor of learning

@@ -13,14 +13,19 @@ from labsupport.grading.inputs import DTYPES, NONZERO, POSITIVE, VALUES, one_of,
 from labsupport.topics.batch_norm import faults, reference
 
 _EPS = (1e-5, 1.0, 0.25)
+_FAR = (300_000.1, 300_001.3, 299_999.7, 300_002.9)
+"""With a mean so much larger than the standard deviation, the mean of squares minus the square of
+the mean is wrong from the sixth digit on, in float64.
+"""
 
 
 def _batch(draw):
-    """A batch (B, C) whose first channel varies, and its dtype."""
+    """A batch (B, C) whose first channel varies: ordinary, tiny, large, or far from zero."""
     size, dtype = (one_of(draw, 2, 3, 4), one_of(draw, 1, 2)), one_of(draw, *DTYPES)
-    x = tensor(draw, size, dtype)
+    kind = one_of(draw, 1.0, "far", 0.01, 100.0, "far")
+    x = tensor(draw, size, torch.float64, _FAR) if kind == "far" else tensor(draw, size, dtype)
     assume(bool((x[:, 0] != x[0, 0]).any()))
-    return x
+    return x if kind == "far" else kind * x
 
 
 @st.composite
@@ -72,8 +77,8 @@ def eps_outside_root(x, gamma, beta, *, eps):
 
 
 def root_forgotten(x, gamma, beta, *, eps):
-    """You divided by the variance. Divide by its root: a deviation has the unit of x, a variance
-    that of x².
+    """You divided by the variance. Divide by its root: a standard deviation has the unit of x, a
+    variance that of x².
     """
     return gamma * (x - x.mean(0)) / (x.var(0, correction=0) + eps) + beta
 
@@ -99,13 +104,36 @@ def scale_and_shift_exchanged(x, gamma, beta, *, eps):
 
 
 def not_centred(x, gamma, beta, *, eps):
-    """You divided x by the deviation, but did not take the mean away first."""
+    """You divided x by the standard deviation, but did not take the mean away first."""
     return gamma * x / (x.var(0, correction=0) + eps).sqrt() + beta
 
 
 def shift_inside(x, gamma, beta, *, eps):
     """You multiplied the shift by γ as well. The shift β is added last, as it is."""
     return gamma * (reference.batch_norm(x, torch.ones_like(gamma), beta, eps=eps))
+
+
+def variance_by_squares(x, gamma, beta, *, eps):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: average the squared deviations from the
+    mean.
+    """
+    var = x.square().mean(0) - x.mean(0).square()
+    return gamma * (x - x.mean(0)) / (var + eps).sqrt() + beta
+
+
+def eps_beside_torchs_std(x, gamma, beta, *, eps):
+    """You divided by x.std(0) + ε. Two things differ: x.std divides by m - 1, and ε stands under
+    the root, beside the variance.
+    """
+    return gamma * (x - x.mean(0)) / (x.std(0) + eps) + beta
+
+
+def one_mean_for_all_channels(x, gamma, beta, *, eps):
+    """You took one mean and one variance of the whole batch. Every channel has its own: average
+    over axis 0.
+    """
+    return gamma * (x - x.mean()) / (x.var(correction=0) + eps).sqrt() + beta
 
 
 def forward_by_torch(x, gamma, beta, *, eps=1e-5):
@@ -194,6 +222,27 @@ def eps_left_out_backwards(dy, x, gamma, *, eps):
     return reference.batch_norm_backward(dy, x, gamma, eps=1e-30)
 
 
+def variance_by_squares_backwards(dy, x, gamma, *, eps):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: average the squared deviations from the
+    mean.
+    """
+    root = (x.square().mean(0) - x.mean(0).square() + eps).sqrt()
+    hat = (x - x.mean(0)) / root
+    dgamma, dbeta = (dy * hat).sum(0), dy.sum(0)
+    return gamma / root * (dy - dbeta / len(x) - hat * dgamma / len(x)), dgamma, dbeta
+
+
+def unbiased_variance_backwards(dy, x, gamma, *, eps):
+    """You divided the squared deviations by m - 1, as x.var(0) does. The forward pass divides by m:
+    correction=0.
+    """
+    root = (x.var(0) + eps).sqrt()
+    hat = (x - x.mean(0)) / root
+    dgamma, dbeta = (dy * hat).sum(0), dy.sum(0)
+    return gamma / root * (dy - dbeta / len(x) - hat * dgamma / len(x)), dgamma, dbeta
+
+
 def backward_by_autograd(dy, x, gamma, *, eps=1e-5):
     """From autograd, through the forward pass."""
     x, gamma, beta = (
@@ -219,24 +268,24 @@ def momentum_of_the_old(mean, var, x, *, momentum):
     return reference.running_step(mean, var, x, momentum=1 - momentum)
 
 
-def biased_kept(mean, var, x, *, momentum):
+def biased_variance(mean, var, x, *, momentum):
     """You averaged the variance that the batch is normalized by. PyTorch keeps the unbiased one:
     divided by m - 1.
     """
     return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, x.var(0, correction=0), momentum)
 
 
-def deviation_averaged(mean, var, x, *, momentum):
-    """You averaged deviations, as the slide writes. What is kept, and asked for, is a variance:
-    average σ², not σ.
+def std_averaged(mean, var, x, *, momentum):
+    """You averaged standard deviations, as the slide writes. What is kept, and asked for, is a
+    variance: average σ², not σ.
     """
     return torch.lerp(mean, x.mean(0), momentum), torch.lerp(
         var.sqrt(), x.std(0), momentum
     ).square()
 
 
-def deviation_kept(mean, var, x, *, momentum):
-    """You mixed the batch's deviation into a variance: their units differ. Take x.var, not
+def std_kept(mean, var, x, *, momentum):
+    """You mixed the batch's standard deviation into a variance: their units differ. Take x.var, not
     x.std.
     """
     return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, x.std(0), momentum)
@@ -267,6 +316,14 @@ def about_the_running_mean(mean, var, x, *, momentum):
     """
     new = torch.lerp(mean, x.mean(0), momentum)
     return new, torch.lerp(var, (x - new).square().sum(0) / (len(x) - 1), momentum)
+
+
+def unbiased_by_squares(mean, var, x, *, momentum):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: take x.var(0).
+    """
+    batch = (x.square().mean(0) - x.mean(0).square()) * len(x) / (len(x) - 1)
+    return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, batch, momentum)
 
 
 def running_by_torch(mean, var, x, *, momentum=0.1):
@@ -308,7 +365,7 @@ def _by(x, mean, var):
     return reference.normalize(x, mean, var, torch.ones_like(mean), torch.zeros_like(mean))
 
 
-def momentum_believed_old(batches, x, out, momentum):
+def momentum_of_the_old_expected(batches, x, out, momentum):
     """You gave the old statistics the share `momentum`. It is the weight of the new batch; the
     other way is the fault.
     """
@@ -332,7 +389,7 @@ def last_batch_alone(batches, x, out, momentum):
         faults.suspects(batches, x, momentum)
         | {
             "healthy": _by(x, last.mean(0), last.var(0)),
-            "biased_kept": _by(x, last.mean(0), last.var(0, correction=0)),
+            "biased_variance": _by(x, last.mean(0), last.var(0, correction=0)),
         },
     )
 
@@ -349,28 +406,28 @@ def start_forgotten(batches, x, out, momentum):
     )
 
 
-def biased_believed(batches, x, out, momentum):
+def biased_variance_expected(batches, x, out, momentum):
     """You expected the biased variance in the running statistics. A healthy layer keeps the
     unbiased: times m/(m-1).
     """
     outputs = faults.suspects(batches, x, momentum)
-    outputs["healthy"], outputs["biased_kept"] = outputs["biased_kept"], outputs["healthy"]
+    outputs["healthy"], outputs["biased_variance"] = outputs["biased_variance"], outputs["healthy"]
     return faults.closest(out, outputs)
 
 
-def deviation_believed(batches, x, out, momentum):
+def std_expected(batches, x, out, momentum):
     """You expected the slide's average of σ. A healthy layer averages the variance; averaging σ is
     one of the faults.
     """
     outputs = faults.suspects(batches, x, momentum)
-    outputs["healthy"], outputs["deviation_averaged"] = (
-        outputs["deviation_averaged"],
+    outputs["healthy"], outputs["std_averaged"] = (
+        outputs["std_averaged"],
         outputs["healthy"],
     )
     return faults.closest(out, outputs)
 
 
-def company_not_thought_of(batches, x, out, momentum):
+def train_mode_not_suspected(batches, x, out, momentum):
     """You never suspected that the test batch was normalized by itself. Forgetting eval() is the
     commonest fault of all.
     """
@@ -414,6 +471,9 @@ EXERCISES = (
             scale_and_shift_exchanged,
             not_centred,
             shift_inside,
+            variance_by_squares,
+            eps_beside_torchs_std,
+            one_mean_for_all_channels,
         ),
         alternatives=(forward_by_torch, forward_by_affine_map),
     ),
@@ -436,6 +496,8 @@ EXERCISES = (
             parameters_averaged,
             parameters_exchanged,
             eps_left_out_backwards,
+            variance_by_squares_backwards,
+            unbiased_variance_backwards,
         ),
         alternatives=(backward_by_autograd, backward_by_projection),
     ),
@@ -450,13 +512,14 @@ EXERCISES = (
         misconceptions=known(
             "Two modes",
             momentum_of_the_old,
-            biased_kept,
-            deviation_averaged,
-            deviation_kept,
+            biased_variance,
+            std_averaged,
+            std_kept,
             old_not_shrunk,
             batch_replaces,
             variance_first,
             about_the_running_mean,
+            unbiased_by_squares,
         ),
         alternatives=(running_by_torch, running_by_lerp),
     ),
@@ -469,13 +532,13 @@ EXERCISES = (
         inputs=_logs(),
         misconceptions=known(
             "How it fails",
-            momentum_believed_old,
+            momentum_of_the_old_expected,
             judged_by_the_mean,
             last_batch_alone,
             start_forgotten,
-            biased_believed,
-            deviation_believed,
-            company_not_thought_of,
+            biased_variance_expected,
+            std_expected,
+            train_mode_not_suspected,
         ),
         alternatives=(diagnose_by_recovered_statistics,),
     ),

@@ -1,5 +1,5 @@
-"""What a healthy layer of batch norm puts out in eval mode, what sick ones do, and which one it
-was.
+"""Compute what a healthy layer of batch norm and five faulty ones put out in eval mode, and tell
+which one it was.
 """
 
 import torch
@@ -14,8 +14,8 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
 
     ``healthy``: eval mode by running statistics that started at 0 and 1. ``train_mode``: by the
     statistics of the test batch. ``never_updated``: the running statistics are still 0 and 1.
-    ``momentum_swapped``: the old kept the share ``momentum``. ``biased_kept``: the running variance
-    averages :math:`\sigma^2` without the factor m/(m-1). ``deviation_averaged``: it averages
+    ``momentum_swapped``: the old kept the share ``momentum``. ``biased_variance``: the running
+    variance averages :math:`\sigma^2` without the factor m/(m-1). ``std_averaged``: it averages
     :math:`\sigma`, as the slide writes, and squares the average.
 
     Args:
@@ -23,7 +23,7 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
             throughout.
         x: the test batch, (N, C).
         momentum: the weight of a new batch, as in
-            :func:`labsupport.reference.batch_norm.update_running`.
+            :func:`labsupport.topics.batch_norm.reference.update_running`.
 
     Returns:
         {name: what the layer puts out, shaped like x}.
@@ -33,8 +33,8 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
         "healthy": (zero, one),
         "never_updated": (zero, one),
         "momentum_swapped": (zero, one),
-        "biased_kept": (zero, one),
-        "deviation_averaged": (zero, one),
+        "biased_variance": (zero, one),
+        "std_averaged": (zero, one),
     }
     for batch in batches:
         mean, var, _ = bn.statistics(batch)
@@ -42,14 +42,14 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
         kept["momentum_swapped"] = bn.running_step(
             *kept["momentum_swapped"], batch, momentum=1 - momentum
         )
-        for name, spread in (("biased_kept", var), ("deviation_averaged", var.sqrt())):
+        for name, spread in (("biased_variance", var), ("std_averaged", var.sqrt())):
             kept[name] = (
                 torch.lerp(kept[name][0], mean, momentum),
                 torch.lerp(kept[name][1], spread, momentum),
             )
-    kept["deviation_averaged"] = (
-        kept["deviation_averaged"][0],
-        kept["deviation_averaged"][1].square(),
+    kept["std_averaged"] = (
+        kept["std_averaged"][0],
+        kept["std_averaged"][1].square(),
     )
     return {name: bn.normalize(x, *found, one, zero) for name, found in kept.items()} | {
         "train_mode": bn.batch_norm(x, one, zero)

@@ -1,5 +1,5 @@
-"""What a network with batch norm makes of test samples in train mode: who is in the batch, how
-many, and whose statistics.
+"""Measure a network with batch norm in train mode on test samples: by the batch's classes, size
+and statistics.
 
 The running statistics are left as they were.
 """
@@ -14,8 +14,8 @@ from labsupport.types import Dataset, Net
 
 
 @dataclass(frozen=True)
-class Company:
-    """Test accuracy in train mode, by the company that a sample has in its batch.
+class BatchDependence:
+    """Test accuracy in train mode, by what else is in a sample's batch.
 
     ``mixed<n>``: batches of n, all classes among them. ``sorted<n>``: batches of n from the test
     samples sorted by class.
@@ -69,15 +69,15 @@ class Drift:
 
 
 def shuffled(y: Tensor) -> Tensor:
-    """One order of the samples, the same for all runs."""
+    """Draw one order of the samples, the same for all runs."""
     return torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).to(y.device)
 
 
 def accuracy_in_batches(
     net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: Tensor, size: int
 ) -> Tensor:
-    """The accuracy (R,) of train-mode passes over consecutive batches of ``size`` samples (N,
-    ...).
+    """Compute the accuracy (R,) of train-mode passes over consecutive batches of ``size`` samples
+    (N, ...).
     """
     runs, right = len(params.flat), params.flat.new_zeros(len(params.flat))
     aside = {name: buffer.clone() for name, buffer in buffers.items()}

@@ -1,10 +1,9 @@
-r"""Batch normalization, forwards and backwards, and its relatives.
+r"""Normalize over the batch, forwards and backwards; group norm; the theorem on the gradient.
 
-Symbols: x inputs (B, C, ...), one channel an index of the second axis; a batch of vectors is (B,
-C), of images (B, C, H, W).
-:math:`\mu, \sigma^2` mean and variance of a channel over all other axes, m the number of values
-they are taken over,
-:math:`\hat x` the normalized input, :math:`\gamma, \beta` scale and shift (C,), y outputs.
+Symbols: x inputs (B, C, ...), one channel an index of the second axis; a batch of vectors is
+(B, C), of images (B, C, H, W). :math:`\mu, \sigma^2` mean and variance of a channel over all other
+axes, m the number of values they are taken over, :math:`\hat x` the normalized input,
+:math:`\gamma, \beta` scale and shift (C,), y outputs.
 """
 
 from typing import NamedTuple
@@ -21,18 +20,18 @@ class Statistics(NamedTuple):
     mean: Tensor
     """(C,)"""
     var: Tensor
-    """(C,) the mean squared deviation: divided by m, not by m - 1."""
+    """(C,) the mean squared deviation from the mean: divided by m, not by m - 1."""
     size: int
     """m, the values a channel has in the batch."""
 
 
 def statistics(x: Tensor) -> Statistics:
-    r"""Mean and variance of every channel over the batch.
+    r"""Compute mean and variance of every channel over the batch.
 
     .. math:: \mu = \frac1m \sum_i x_i, \qquad \sigma^2 = \frac1m \sum_i (x_i - \mu)^2
 
     The variance is taken from the deviations. The shorter form, mean of squares minus square of the
-    mean, loses all its digits in float32 where the mean is large against the deviation.
+    mean, loses all its digits in float32 where the mean is large against the standard deviation.
 
     Args:
         x: (B, C, ...), floating, at least two values a channel.
@@ -41,7 +40,8 @@ def statistics(x: Tensor) -> Statistics:
         Statistics, in float32 for half precision, whose squares overflow.
 
     Raises:
-        ValueError: for integers, fewer than two axes, or fewer than two values a channel.
+        ValueError: for integers, half precision, fewer than two axes, or fewer than two values a
+            channel.
 
     Source: Ioffe & Szegedy (2015), Algorithm 1; the lecture, "Implementing Batch Norm".
     """
@@ -57,7 +57,7 @@ def statistics(x: Tensor) -> Statistics:
 
 
 def deviations(x: Tensor) -> Tensor:
-    r"""What each value is away from its channel's mean, :math:`x_i - \mu`, centred twice.
+    r"""Subtract from each value its channel's mean, :math:`x_i - \mu`, twice.
 
     In float32 a mean of 10,000 is rounded to the next thousandth, and so is everything that it is
     subtracted from. The
@@ -76,7 +76,7 @@ def deviations(x: Tensor) -> Tensor:
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
-    r"""Batch norm in train mode: every channel by the statistics of this batch.
+    r"""Normalize as batch norm in train mode: every channel by the statistics of this batch.
 
     .. math::
 
@@ -106,7 +106,7 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> 
 def normalize(
     x: Tensor, mean: Tensor, var: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5
 ) -> Tensor:
-    r"""Batch norm in eval mode: every channel by statistics that are given, those of training.
+    r"""Normalize as batch norm in eval mode: every channel by given statistics, those of training.
 
     .. math:: y_i = \gamma\,\frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
 
@@ -140,7 +140,7 @@ def normalize(
 def batch_norm_backward(
     dy: Tensor, x: Tensor, gamma: Tensor, *, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""The gradients of batch norm in train mode, by hand.
+    r"""Compute the gradients of batch norm in train mode by hand.
 
     .. math::
         \frac{\partial L}{\partial \beta} &= \sum_i \frac{\partial L}{\partial y_i}, \qquad
@@ -218,7 +218,7 @@ def update_running(running: Statistics, batch: Statistics, *, momentum: float = 
 def running_step(
     mean: Tensor, var: Tensor, x: Tensor, *, momentum: float = 0.1
 ) -> tuple[Tensor, Tensor]:
-    r"""The running statistics after one more training batch: :func:`update_running` on the batch
+    r"""Move the running statistics by one more training batch: :func:`update_running` of the batch
     itself.
 
     Args:
@@ -244,9 +244,8 @@ class BatchNorm(nn.Module):
     """Batch norm as a layer with two modes, and statistics for each of ``domains`` kinds of input.
 
     In train mode a batch is normalized by its own statistics, and the running ones move. In eval
-    mode it is normalized by
-    the running ones. With more than one domain each has scale, shift and running statistics of its
-        own: conditional batch norm.
+    mode it is normalized by the running ones. With more than one domain each has scale, shift and
+    running statistics of its own: conditional batch norm.
 
     Args:
         channels: C.
@@ -291,7 +290,7 @@ class BatchNorm(nn.Module):
 
 
 def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, groups: int, eps: float = 1e-5) -> Tensor:
-    r"""Group norm: each sample by itself, its channels in groups; one group is layer norm.
+    r"""Normalize each sample by itself, its channels in groups; one group is layer norm.
 
     .. math::
 
@@ -326,8 +325,8 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, groups: int, eps: floa
 
 
 def squared_gradient(dz: Tensor, y_hat: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
-    r"""What batch norm makes of the gradient's length: the theorem of Santurkar et al. as an
-    equation.
+    r"""Compute the gradient's squared length under batch norm: the theorem of Santurkar et al. as
+    an equation.
 
     .. math::
         \left\lVert\frac{\partial L}{\partial y_j}\right\rVert^2 = \frac{\gamma^2}{\sigma_j^2}\left(
@@ -340,7 +339,7 @@ def squared_gradient(dz: Tensor, y_hat: Tensor, gamma: Tensor, sigma: Tensor) ->
     Args:
         dz: the gradient in the outputs, (m, C).
         y_hat: the normalized inputs, (m, C).
-        gamma, sigma: scale and the batch's deviation, (C,).
+        gamma, sigma: scale and the batch's standard deviation, (C,).
 
     Returns:
         The squared length of the gradient in the inputs, (C,).
@@ -366,6 +365,11 @@ def _check_input(x: Tensor) -> None:
     if not x.is_floating_point():
         raise ValueError(
             f"x has the dtype {x.dtype}; what is normalized is no integer: give a floating dtype"
+        )
+    if x.element_size() < 4:
+        # in float16 the square of 300 is infinite, and bfloat16 knows a mean to three digits
+        raise ValueError(
+            f"x has the dtype {x.dtype}, too narrow for a variance; give float32 or float64"
         )
     if x.dim() < 2:
         raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, channels, ...)")

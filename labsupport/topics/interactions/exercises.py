@@ -10,7 +10,7 @@ from labsupport.grading.inputs import DTYPES, one_of, tensor
 from labsupport.topics.interactions import reference
 
 _HEIGHTS = (40.0, 42.0, 45.0, 48.0, 51.0)
-_P = (0.01, 0.03, 0.02, 0.04, 0.2, 0.5)
+_P = (0.01, 0.03, 0.02, 0.04, 0.2, 0.5, 0.0, 1.0)
 _CLEAR = reference.CLEAR
 
 
@@ -43,13 +43,30 @@ def _p_values(draw):
     return {"p": tensor(draw, (one_of(draw, 2, 3, 4, 1),), one_of(draw, *DTYPES), _P)}
 
 
+_CASES = (
+    (5.0, 5.0, 2.5),
+    (5.0, 8.0, 3.25),
+    (-1.0, 5.0, 4.75),
+    (5.0, 6.0, -12.5),
+    (8.0, 8.0, 4.75),
+    (5.0, 5.0, 1.25),
+    (-1.0, -3.0, -3.25),
+    (5.0, 6.0, -7.5),
+    (8.0, 5.0, 12.5),
+    (5.0, 8.0, -3.25),
+    (-1.0, -3.0, 1.25),
+)
+"""The gains of A and of B, and what both lose to the better one, in standard errors: on both sides
+of each threshold, and off it.
+"""
+
+
 @st.composite
 def _two_tricks(draw):
     """Means whose interaction and whose loss to the better single trick lie off every threshold."""
-    base, error = one_of(draw, 40.0, 50.0), one_of(draw, 1.0, 2.0)
-    a, b = one_of(draw, 5.0, 8.0, -1.0), one_of(draw, 5.0, 6.0, -3.0)
-    loss = error * one_of(draw, 2.5, 1.25, 4.75, 12.5, -3.25, -7.5, -12.5)
-    means = [[base, base + b], [base + a, base + max(a, b) - loss]]
+    base, error, case = one_of(draw, 40.0, 50.0), one_of(draw, 1.0, 2.0), one_of(draw, *_CASES)
+    a, b = one_of(draw, case[:2], case[1::-1])
+    means = [[base, base + b], [base + a, base + max(a, b) - error * case[2]]]
     return {"means": torch.tensor(means, dtype=one_of(draw, *DTYPES)), "error": error}
 
 
@@ -58,6 +75,26 @@ def one_at_a_time(means):
     other factor, off and on.
     """
     return means[1, 0] - means[0, 0], means[0, 1] - means[0, 0]
+
+
+def other_factor_on(means):
+    """You looked at each factor only where the other is on. A main effect averages over both levels
+    of the other.
+    """
+    return means[1, 1] - means[0, 1], means[1, 1] - means[1, 0]
+
+
+def off_minus_on(means):
+    """You subtracted on from off. An effect is on minus off, so that a gain is positive."""
+    return tuple(-effect for effect in reference.main_effects(means))
+
+
+def second_sign_swapped(means):
+    """You subtracted the second effect the other way round. Both are on minus off: the column of B
+    on minus that of B off.
+    """
+    a, b = reference.main_effects(means)
+    return a, -b
 
 
 def one_after_the_other(means):
@@ -97,6 +134,18 @@ def whole_difference(means):
     interaction is half of it.
     """
     return 2 * reference.interaction(means)
+
+
+def coefficient_of_the_product(means):
+    """You returned the coefficient, a quarter of the contrast. The effect is twice that, as for a
+    main effect.
+    """
+    return reference.interaction(means) / 2
+
+
+def whole_gain(means):
+    """You took what both gain together. Subtract what each gains alone, and halve what is left."""
+    return (means[1, 1] - means[0, 0]) / 2
 
 
 def main_effects_multiplied(means):
@@ -158,6 +207,19 @@ def against_best_single_trick(base, singles, together):
     return _over_seeds(together - singles.max(0).values)
 
 
+def gains_averaged(base, singles, together):
+    """You averaged the single gains. If tricks add up, all together gain their sum."""
+    return _over_seeds((together - base) - (singles - base).mean(0))
+
+
+def sum_minus_together(base, singles, together):
+    """You subtracted in the wrong order. What all gain together comes first: less than the sum is
+    negative.
+    """
+    gap, error = reference.stacking_gap(base, singles, together)
+    return -gap, error
+
+
 def seeds_added(base, singles, together):
     """You added the gains along the seeds. Axis 0 of singles is the tricks: add along that, one sum
     a seed.
@@ -172,7 +234,9 @@ def spread_not_error(base, singles, together):
 
 
 def divided_twice(base, singles, together):
-    """You divided the deviation over seeds by n. The error of a mean is the deviation over √n."""
+    """You divided the standard deviation over seeds by n. The error of a mean is the standard
+    deviation over √n.
+    """
     gap, error = reference.stacking_gap(base, singles, together)
     return gap, error / len(base) ** 0.5
 
@@ -190,6 +254,23 @@ def unpaired(base, singles, together):
     then its standard error.
     """
     spread = together.var() + singles.var(1).sum() + (len(singles) - 1) ** 2 * base.var()
+    return reference.stacking_gap(base, singles, together)[0], (spread / len(base)).sqrt()
+
+
+def unpaired_base_once(base, singles, together):
+    """You added the variances of all arms. They share seeds, and the base is in the gap k - 1
+    times: take the gap seed by seed, then its standard error.
+    """
+    spread = together.var() + singles.var(1).sum() + base.var()
+    return reference.stacking_gap(base, singles, together)[0], (spread / len(base)).sqrt()
+
+
+def gains_taken_as_independent(base, singles, together):
+    """You added the variances of the gains as if they were independent. All have the same base and
+    the
+    same seeds: take the gap seed by seed, then its standard error.
+    """
+    spread = (together - base).var() + (singles - base).var(1).sum()
     return reference.stacking_gap(base, singles, together)[0], (spread / len(base)).sqrt()
 
 
@@ -232,6 +313,13 @@ def complement_taken(word, generator):
     return 1 - word
 
 
+def outside_dropped(word, generator):
+    """You dropped the word's own factors that the generator lacks. Nothing cancels them: they
+    stay.
+    """
+    return generator * (1 - word)
+
+
 def alias_by_inequality(word, generator):
     """In one of the two, not in both."""
     return (word != generator).to(word.dtype)
@@ -249,6 +337,22 @@ def bonferroni(p):
     stand m tests; the next, m - 1.
     """
     return (len(p) * p).clamp(max=1)
+
+
+def sidak(p):
+    """You corrected every p-value by Šidák, 1 - (1 - p)^m, which needs independent tests. Holm
+    multiplies, and the next smallest only by m - 1.
+    """
+    return 1 - (1 - p) ** len(p)
+
+
+def sidak_steps(p):
+    """You took Šidák's 1 - (1 - p)^k in the place of Holm's k p. It needs independent tests; Holm's
+    product needs nothing.
+    """
+    order = p.argsort()
+    steps = 1 - (1 - p[order]) ** torch.arange(len(p), 0, -1, dtype=p.dtype)
+    return torch.empty_like(p).index_copy(0, order, steps.cummax(0).values)
 
 
 def factors_from_below(p):
@@ -377,6 +481,16 @@ def below_base(means, error):
     )
 
 
+def compared_with_a_alone(means, error):
+    """You compared both together with A alone. Either may be the better one: compare with the
+    larger.
+    """
+    lost = (means[1, 0] - means[1, 1]).item()
+    return _named(
+        reference.interaction(means).item(), lost, _CLEAR * error, _CLEAR * 2**0.5 * error
+    )
+
+
 def every_minus_antagonism(means, error):
     """You called every negative interaction antagonism. Gains may overlap and both still be as good
     as one: redundancy.
@@ -413,7 +527,15 @@ EXERCISES = (
         returns=("A", "B"),
         alternatives=(effects_by_means,),
         misconceptions=known(
-            "Idea", one_at_a_time, one_after_the_other, summed, coefficients, factors_exchanged
+            "Idea",
+            one_at_a_time,
+            other_factor_on,
+            one_after_the_other,
+            summed,
+            coefficients,
+            off_minus_on,
+            second_sign_swapped,
+            factors_exchanged,
         ),
     ),
     Exercise(
@@ -427,6 +549,8 @@ EXERCISES = (
         misconceptions=known(
             "Idea",
             whole_difference,
+            coefficient_of_the_product,
+            whole_gain,
             main_effects_multiplied,
             main_effects_subtracted,
             without_minus_with,
@@ -446,12 +570,16 @@ EXERCISES = (
         misconceptions=known(
             "Idea",
             accuracies_added,
+            gains_averaged,
+            sum_minus_together,
             against_best_single_trick,
             seeds_added,
             spread_not_error,
             divided_twice,
             divided_by_n,
             unpaired,
+            unpaired_base_once,
+            gains_taken_as_independent,
         ),
     ),
     Exercise(
@@ -463,7 +591,13 @@ EXERCISES = (
         inputs=_effect_words(),
         alternatives=(alias_by_inequality,),
         misconceptions=known(
-            "Idea", united, intersected, squares_left, subtracted, complement_taken
+            "Idea",
+            united,
+            intersected,
+            squares_left,
+            subtracted,
+            complement_taken,
+            outside_dropped,
         ),
     ),
     Exercise(
@@ -477,6 +611,8 @@ EXERCISES = (
         misconceptions=known(
             "How it fails",
             bonferroni,
+            sidak,
+            sidak_steps,
             factors_from_below,
             one_too_few,
             may_fall,
@@ -503,6 +639,7 @@ EXERCISES = (
             loss_at_two_errors,
             better_called_synergy,
             below_base,
+            compared_with_a_alone,
             every_minus_antagonism,
             every_minus_redundancy,
         ),

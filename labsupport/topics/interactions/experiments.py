@@ -1,5 +1,5 @@
-"""Five tricks that can each be on or off: their recipes, the 32 cells, what is read off them, and
-what noise alone shows.
+"""Build the recipes of five tricks, each on or off, read the 32 cells, and show what noise alone
+does.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from labsupport import compare
 from labsupport.augment import Mixup, RandomCrop
 from labsupport.study import vary
 from labsupport.topics.interactions import reference as it
-from labsupport.types import Arm, Interval, Recipe, Result
+from labsupport.types import Arm, Recipe, Result
 
 TRICKS = ("norm", "decay", "dropout", "crop", "mixup")
 """Batch norm, L2 decay, dropout, random shifts, mixup: the factors, in standard order."""
@@ -27,13 +27,13 @@ GUESS = {"accuracy": 10.0, "loss": 100 * math.log(10)}
 """What guessing among ten classes scores, in percent: the worth of a run that diverged."""
 
 
-def name(cell: int) -> str:
-    """What is on in a cell: "norm + crop"; "none" for cell 0."""
+def cell_name(cell: int) -> str:
+    """Name what is on in a cell: "norm + crop"; "none" for cell 0."""
     return " + ".join(trick for j, trick in enumerate(TRICKS) if cell >> j & 1) or "none"
 
 
 def recipe(base: Recipe, cell: int, levels: Mapping[str, float]) -> Recipe:
-    """The base with the tricks of a cell.
+    """Add the tricks of a cell to the base.
 
     Args:
         base: with none of them.
@@ -50,10 +50,10 @@ def recipe(base: Recipe, cell: int, levels: Mapping[str, float]) -> Recipe:
     return vary(base, **changes)
 
 
-def alone(
+def single_tricks(
     base: Recipe, strengths: Mapping[str, Sequence[float]], rates: Iterable[float]
 ) -> list[Arm]:
-    """Every trick alone, at each of its strengths and at each rate."""
+    """List the arms with one trick alone, at each of its strengths and at each rate."""
     return [
         Arm(
             f"{trick}={strength:g}, lr={lr:g}",
@@ -68,10 +68,12 @@ def alone(
 def factorial(
     base: Recipe, levels: Mapping[str, float], rates: Mapping[bool, Sequence[float]]
 ) -> list[Arm]:
-    """All 32 cells, each at every rate; rates[True] are those of the cells with batch norm."""
+    """List the arms of all 32 cells, each at every rate; rates[True] are those of the cells with
+    batch norm.
+    """
     return [
         Arm(
-            f"{name(cell)}, lr={lr:g}",
+            f"{cell_name(cell)}, lr={lr:g}",
             vary(recipe(base, cell, levels), lr=lr),
             {"cell": cell, "lr": lr},
         )
@@ -81,7 +83,7 @@ def factorial(
 
 
 def at_best_rates(searched: Result) -> list[Arm]:
-    """Of every cell the arm that validation chose, named by what is on; a run that diverged counts
+    """Choose the arm of every cell by validation, named by what is on; a run that diverged counts
     as a guess.
     """
     means = compare.final(searched, "valid_accuracy").fillna(GUESS["accuracy"] / 100).mean()
@@ -89,14 +91,14 @@ def at_best_rates(searched: Result) -> list[Arm]:
         max(filter(compare.where(cell=cell), searched.arms), key=lambda arm: means[arm.name])
         for cell in range(ALL + 1)
     ]
-    return [Arm(name(arm.values["cell"]), arm.recipe, arm.values) for arm in chosen]
+    return [Arm(cell_name(arm.values["cell"]), arm.recipe, arm.values) for arm in chosen]
 
 
 def rates_chosen(
     searched: Result, chosen: Sequence[Arm], rates: Mapping[bool, Sequence[float]]
 ) -> pd.DataFrame:
-    """How many of the 16 cells without batch norm, and of the 16 with it, took each rate; a dash
-    where it was not tried.
+    """Count how many of the 16 cells without batch norm, and of the 16 with it, took each rate; a
+    dash where it was not tried.
     """
     found = {
         norm: [arm.values["lr"] for arm in chosen if bool(arm.values["cell"] & 1) == norm]
@@ -119,20 +121,21 @@ def rates_chosen(
 def cells(
     measured: Result, metric: str = "test_accuracy", arms: Sequence[str] | None = None
 ) -> Tensor:
-    """Seeds x cells in standard order, (n, 32), in percent; a run that diverged counts as a guess.
+    """Read seeds x cells in standard order, (n, 32), in percent; a run that diverged counts as a
+    guess.
 
     Args:
         measured: a result with an arm for each cell.
         metric: an accuracy or a loss.
         arms: the cells' arms in standard order; those named by what is on if not given.
     """
-    table = 100 * compare.final(measured, metric)[list(arms or map(name, range(ALL + 1)))]
+    table = 100 * compare.final(measured, metric)[list(arms or map(cell_name, range(ALL + 1)))]
     return torch.tensor(table.fillna(GUESS[metric.split("_")[-1]]).to_numpy(), dtype=torch.float64)
 
 
 def searched_at(searched: Result, lr: float | None = None) -> Tensor:
-    """Validation accuracies (n, 32) in percent of the search: all cells at this rate, or each at
-    the one chosen for it.
+    """Read the search's validation accuracies (n, 32) in percent: all cells at this rate, or each
+    at the one chosen for it.
     """
     best = (
         [f"{arm.values['lr']:g}" for arm in at_best_rates(searched)]
@@ -140,12 +143,14 @@ def searched_at(searched: Result, lr: float | None = None) -> Tensor:
         else [f"{lr:g}"] * (ALL + 1)
     )
     return cells(
-        searched, "valid_accuracy", [f"{name(cell)}, lr={best[cell]}" for cell in range(ALL + 1)]
+        searched,
+        "valid_accuracy",
+        [f"{cell_name(cell)}, lr={best[cell]}" for cell in range(ALL + 1)],
     )
 
 
-def course(measured: Result, metric: str) -> dict[int, Tensor]:
-    """Epoch -> seeds x cells (n, 32), in percent."""
+def by_epoch(measured: Result, metric: str) -> dict[int, Tensor]:
+    """Read seeds x cells (n, 32) in percent at every epoch that was measured, by epoch."""
     until = {
         epoch: measured.table[measured.table["epoch"] <= epoch]
         for epoch in sorted(set(measured.table["epoch"]))
@@ -157,14 +162,16 @@ def course(measured: Result, metric: str) -> dict[int, Tensor]:
 
 
 def tidy(y: Tensor) -> pd.DataFrame:
-    """One row a run: accuracy, seed, and the tricks coded -1 and +1; what statsmodels reads."""
+    """List one row a run: accuracy, seed, and the tricks coded -1 and +1; what statsmodels
+    reads.
+    """
     signs = it.design(len(TRICKS)).repeat(len(y), 1).numpy()
     runs = pd.DataFrame(signs, columns=list(TRICKS))
     return runs.assign(accuracy=y.flatten().numpy(), seed=np.repeat(np.arange(len(y)), y.shape[1]))
 
 
 def by_order(anova: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an analysis of variance put together by how many tricks an effect has."""
+    """Add up the rows of an analysis of variance by how many tricks an effect has."""
     rest = anova.loc["Residual"]
     groups = {"main effects": 1, "pairs": 2, "three at a time": 3, "four and five": (4, 5)}
     order = pd.Series(
@@ -184,33 +191,48 @@ def by_order(anova: pd.DataFrame) -> pd.DataFrame:
 
 
 def p_values(differences: Tensor) -> Tensor:
-    """Of each column of paired differences (n, m) the p-value that its mean is 0, by the t test."""
+    """Test each column of paired differences (n, m): the p-value that its mean is 0, by the t
+    test.
+    """
     found = stats.ttest_1samp(differences.numpy(), 0).pvalue
     return torch.tensor(np.nan_to_num(found, nan=1.0), dtype=torch.float64)
 
 
-def shown(found: Interval, digits: int = 1) -> str:
-    """An estimate with its interval, for a table: "+2.9 (+2.1 to +3.7)"."""
+def interval_text(values: Tensor, digits: int = 1) -> str:
+    """Format the mean of one value a seed with its interval, for a table: "+2.9 (+2.1 to +3.7)"."""
+    found = compare.interval(values)
     return f"{found.estimate:+.{digits}f} ({found.low:+.{digits}f} to {found.high:+.{digits}f})"
 
 
-def switched(y: Tensor, trick: str, cell: int) -> Tensor:
-    """What a trick does in the company of a cell's others, seed by seed: on minus off, (n,)."""
+def simple_effect(y: Tensor, trick: str, cell: int) -> Tensor:
+    """Compute a trick's effect beside a cell's other tricks, seed by seed: on minus off, (n,)."""
     bit = 1 << TRICKS.index(trick)
     return y[:, cell | bit] - y[:, cell & ~bit]
 
 
-def half(by_seed: Tensor, word: str) -> Interval:
-    """An effect as the half of the cells with an odd number of tricks on shows it: with its alias
-    added.
+def pair_means(y: Tensor, a: str, b: str) -> Tensor:
+    """Average two tricks over the other three, (2, 2): a down, b across."""
+    on = it.design(len(TRICKS)) > 0
+    down, across = on[:, TRICKS.index(a)], on[:, TRICKS.index(b)]
+    return torch.stack(
+        [
+            torch.stack([y[:, (down == i) & (across == j)].mean() for j in (False, True)])
+            for i in (False, True)
+        ]
+    )
+
+
+def half_fraction(by_seed: Tensor, word: str) -> Tensor:
+    """Compute an effect, seed by seed (n,), with its alias added: as the half of the cells with an
+    odd number of tricks on shows it.
     """
     s = it.words(TRICKS).index(word)
-    return compare.interval(by_seed[:, s] + by_seed[:, s ^ ALL])
+    return by_seed[:, s] + by_seed[:, s ^ ALL]
 
 
-def walk(valid: Tensor, start: int = 0) -> list[int]:
-    """From a cell, always throw the one switch that gains most on validation, while one gains: the
-    cells on the way.
+def greedy_path(valid: Tensor, start: int = 0) -> list[int]:
+    """List the cells on a greedy path: switch the one trick that gains most on validation, while
+    one gains.
 
     From cell 0 tricks are only added, from the one with all of them only taken out.
     """
@@ -225,21 +247,21 @@ def walk(valid: Tensor, start: int = 0) -> list[int]:
     return path
 
 
-def tried(path: Sequence[int]) -> int:
-    """How many cells a walk looked at: where it began, and all the switches from every cell on the
-    way.
+def cells_tried(path: Sequence[int]) -> int:
+    """Count the cells that a greedy path looked at: its start, and one switch away from every cell
+    on it.
     """
     return 1 + sum(len(TRICKS) - i for i in range(min(len(path), len(TRICKS))))
 
 
-def ways(valid: Tensor) -> dict[str, tuple[int, int]]:
-    """Ways to choose a stack by validation: how many cells each has to try, and the cell that it
-    ends in.
+def selection_strategies(valid: Tensor) -> dict[str, tuple[int, int]]:
+    """Choose a stack by several strategies on validation: how many cells each has to try, and the
+    cell that it ends in.
     """
     means = valid.mean(0)
     alone = [0, *(1 << j for j in range(len(TRICKS)))]
     odd = [cell for cell in range(ALL + 1) if cell.bit_count() % 2]
-    up, down = walk(valid), walk(valid, ALL)
+    up, down = greedy_path(valid), greedy_path(valid, ALL)
     best = {
         "each alone, keep the best": alone,
         "half of the cells, keep the best": odd,
@@ -251,8 +273,8 @@ def ways(valid: Tensor) -> dict[str, tuple[int, int]]:
     found |= {
         "no trick": (1, 0),
         "all five, untried": (1, ALL),
-        "walk up from none": (tried(up), up[-1]),
-        "walk down from all five": (tried(down), down[-1]),
+        "walk up from none": (cells_tried(up), up[-1]),
+        "walk down from all five": (cells_tried(down), down[-1]),
         "each alone, keep all that gain": (
             len(alone),
             sum(cell for cell in alone if means[cell] > means[0]),
@@ -271,9 +293,9 @@ def ways(valid: Tensor) -> dict[str, tuple[int, int]]:
     return {how: found[how] for how in order}
 
 
-def rivals(valid: Tensor, test: Tensor) -> pd.DataFrame:
-    """Every cell against the one that is best on validation, on the test part; the fewest tricks
-    first.
+def compare_with_best(valid: Tensor, test: Tensor) -> pd.DataFrame:
+    """Compare every cell with the one that is best on validation, on the test part; the fewest
+    tricks first.
 
     Args:
         valid: (m, 32) validation accuracies, from seeds of their own.
@@ -289,7 +311,7 @@ def rivals(valid: Tensor, test: Tensor) -> pd.DataFrame:
     p = dict(zip(others, it.holm(p_values(behind[:, others])).tolist(), strict=True))
     rows = [
         {
-            "cell": name(cell),
+            "cell": cell_name(cell),
             "tricks": cell.bit_count(),
             "accuracy": test[:, cell].mean().item(),
             "behind": behind[:, cell].mean().item(),
@@ -300,10 +322,10 @@ def rivals(valid: Tensor, test: Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("cell").sort_values(["tricks", "behind"])
 
 
-def largest_of_nothing(
+def false_alarm_rates(
     seeds: int = 10, experiments: int = 2000, factors: int = 5
 ) -> dict[str, float]:
-    """Factorials of pure noise: how often something looks real.
+    """Simulate factorials of pure noise: how often something looks real.
 
     Returns:
         Shares of the experiments in which at p < 0.05: ``one`` interaction named before is

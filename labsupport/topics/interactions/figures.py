@@ -1,6 +1,4 @@
-"""What the chapter on interactions draws: two tricks, a forest of effects, 32 cells, and where ways
-to choose one end.
-"""
+"""Draw two tricks, a forest of effects, 32 cells, and the cells that strategies choose."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +10,13 @@ from torch import Tensor
 
 from labsupport import compare, plots
 from labsupport.topics.interactions import reference as it
-from labsupport.topics.interactions.experiments import TRICKS, name, p_values, switched, ways
+from labsupport.topics.interactions.experiments import (
+    TRICKS,
+    cell_name,
+    p_values,
+    selection_strategies,
+    simple_effect,
+)
 from labsupport.types import Interval
 
 GREY = "#8a8f96"
@@ -21,7 +25,7 @@ GREY = "#8a8f96"
 def _framed(
     columns: int = 1, *, width: float, height: float, **margins: float
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with fixed margins: frames of an explorer stand still, and a layout need not be
+    """Make a figure with fixed margins: frames of an explorer stand still, and a layout need not be
     found for each.
     """
     fig, axes = plots.figure(columns, width=width, height=height, layout="none")
@@ -30,8 +34,8 @@ def _framed(
 
 
 def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
-    """Four made-up cells, A alone gaining 4 points, as the two lines that an interaction plot
-    has.
+    """Draw four made-up cells, A alone gaining 4 points, as the two lines of an interaction
+    plot.
     """
     means = torch.tensor([[40.0, 40.0 + gain_of_B], [44.0, 40.0 + both_gain]])
     (a, b), both = it.main_effects(means), it.interaction(means)
@@ -50,8 +54,8 @@ def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
 
 
 def forest(ax: Axes, by_seed: Tensor, most: int = 2) -> None:
-    """Effects up to an order, largest first, each with its 95 % interval and, thinner, one for all
-    of those drawn.
+    """Draw effects up to an order, largest first, each with its 95 % interval and, thinner, one for
+    all of those drawn.
 
     Args:
         ax: where to draw.
@@ -97,8 +101,8 @@ def forest(ax: Axes, by_seed: Tensor, most: int = 2) -> None:
     )
 
 
-def pair(ax: Axes, y: Tensor, a: str, b: str) -> None:
-    """The interaction plot of two tricks: means over the other three, with 95 % intervals over
+def interaction_plot(ax: Axes, y: Tensor, a: str, b: str) -> None:
+    """Draw the interaction plot of two tricks: means over the other three, with 95 % intervals over
     seeds.
     """
     on = it.design(len(TRICKS)) > 0
@@ -121,21 +125,9 @@ def pair(ax: Axes, y: Tensor, a: str, b: str) -> None:
     ax.legend()
 
 
-def face(y: Tensor, a: str, b: str) -> Tensor:
-    """Means of two tricks over the other three, (2, 2): a down, b across."""
-    on = it.design(len(TRICKS)) > 0
-    down, across = on[:, TRICKS.index(a)], on[:, TRICKS.index(b)]
-    return torch.stack(
-        [
-            torch.stack([y[:, (down == i) & (across == j)].mean() for j in (False, True)])
-            for i in (False, True)
-        ]
-    )
-
-
-def fit(ax: Axes, train: Tensor, test: Tensor) -> None:
-    """Test against training accuracy of every cell, both (n, 32); colour and marker say how many
-    tricks are on.
+def train_against_test(ax: Axes, train: Tensor, test: Tensor) -> None:
+    """Draw test against training accuracy of every cell, both (n, 32); colour and marker say how
+    many tricks are on.
     """
     x, y = train.mean(0), test.mean(0)
     for count in range(len(TRICKS) + 1):
@@ -153,7 +145,7 @@ def fit(ax: Axes, train: Tensor, test: Tensor) -> None:
     best = int(y.argmax())
     for cell, shift in ((0, (-6, -12)), (best, (0, 8)), (len(x) - 1, (6, -3))):
         ax.annotate(
-            name(cell) if cell < len(x) - 1 else "all five",
+            cell_name(cell) if cell < len(x) - 1 else "all five",
             (x[cell], y[cell]),
             shift,
             textcoords="offset points",
@@ -165,9 +157,9 @@ def fit(ax: Axes, train: Tensor, test: Tensor) -> None:
     ax.legend(ncols=2, fontsize=9)
 
 
-def shares(ax: Axes, courses: Mapping[str, Mapping[int, Tensor]]) -> None:
-    """Over epochs, the share of the variance between cells that is interaction: {label: {epoch: (n,
-    32)}}.
+def interaction_share_over_epochs(ax: Axes, courses: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Draw over epochs the share of the variance between cells that is interaction: {label: {epoch:
+    (n, 32)}}.
     """
     for i, (label, course) in enumerate(courses.items()):
         found = [
@@ -180,8 +172,8 @@ def shares(ax: Axes, courses: Mapping[str, Mapping[int, Tensor]]) -> None:
     ax.legend()
 
 
-def decisions(ax: Axes, valid: Tensor, test: Tensor) -> None:
-    """Where ways to choose a stack end: test accuracy of the cell chosen, by all seeds and by each
+def draw_strategies(ax: Axes, valid: Tensor, test: Tensor) -> None:
+    """Draw where each strategy ends: test accuracy of the cell chosen, by all seeds and by each
     seed alone.
 
     Args:
@@ -189,9 +181,9 @@ def decisions(ax: Axes, valid: Tensor, test: Tensor) -> None:
         valid: (m, 32) what the choice is made on.
         test: (n, 32) what it is judged on; other seeds, other signals.
     """
-    means, alone = test.mean(0), [ways(seed[None]) for seed in valid]
+    means, alone = test.mean(0), [selection_strategies(seed[None]) for seed in valid]
     labels = []
-    for row, (how, (cost, cell)) in enumerate(ways(valid).items()):
+    for row, (how, (cost, cell)) in enumerate(selection_strategies(valid).items()):
         around = compare.interval(test[:, cell])
         single = [means[found[how][1]].item() for found in alone]
         below = [row - 0.2 - 0.07 * single[:i].count(x) for i, x in enumerate(single)]
@@ -206,7 +198,7 @@ def decisions(ax: Axes, valid: Tensor, test: Tensor) -> None:
         ax.plot(around.estimate, row, marker="o", ms=6, color=plots.COLOURS[0])
         labels.append(f"{how} ({cost} cell{'s' * (cost != 1)})")
         ax.annotate(
-            name(cell) if cell.bit_count() < len(TRICKS) else "all five",
+            cell_name(cell) if cell.bit_count() < len(TRICKS) else "all five",
             (around.estimate, row),
             (0, 6),
             textcoords="offset points",
@@ -235,9 +227,9 @@ def decisions(ax: Axes, valid: Tensor, test: Tensor) -> None:
     ax.legend(loc="lower center", bbox_to_anchor=(0.3, 1.0), ncols=2, fontsize=9)
 
 
-def standing(y: Tensor) -> Callable[..., Figure]:
-    """A function of five switches that draws where their cell stands, and what every switch would
-    change there.
+def cell_explorer(y: Tensor) -> Callable[..., Figure]:
+    """Return a function of five switches that draws where their cell stands, and what every switch
+    would change there.
     """
     means = y.mean(0)
     order = means.argsort(descending=True).tolist()
@@ -254,8 +246,8 @@ def standing(y: Tensor) -> Callable[..., Figure]:
             (state == "on") << j for j, state in enumerate((norm, decay, dropout, crop, mixup))
         )
         fig, axes = _framed(2, width=7.4, height=3.3, left=0.09, wspace=0.36)
-        _ranked(axes[0], around, order.index(cell), name(cell))
-        _moves(axes[1], y, cell)
+        _ranked(axes[0], around, order.index(cell), cell_name(cell))
+        _switches(axes[1], y, cell)
         return fig
 
     return draw
@@ -278,11 +270,11 @@ def _ranked(ax: Axes, around: list[Interval], at: int, label: str) -> None:
     )
 
 
-def _moves(ax: Axes, y: Tensor, cell: int) -> None:
-    """What it would change to switch each trick, with paired intervals."""
+def _switches(ax: Axes, y: Tensor, cell: int) -> None:
+    """Draw what it would change to switch each trick, with paired intervals."""
     found = []
     for j, trick in enumerate(TRICKS):
-        on, gain = bool(cell >> j & 1), switched(y, trick, cell)
+        on, gain = bool(cell >> j & 1), simple_effect(y, trick, cell)
         v = compare.interval(-gain if on else gain)
         found.append((v.estimate, f"{trick} {'off' if on else 'on'}"))
         ax.plot([v.low, v.high], [-j, -j], color=plots.COLOURS[0], lw=3)
@@ -290,7 +282,11 @@ def _moves(ax: Axes, y: Tensor, cell: int) -> None:
     ax.axvline(0, color="#444444", lw=1)
     ax.set_yticks([-j for j in range(len(TRICKS))], [label for _, label in found])
     every = torch.cat(
-        [switched(y, trick, other).mean()[None] for trick in TRICKS for other in range(y.shape[1])]
+        [
+            simple_effect(y, trick, other).mean()[None]
+            for trick in TRICKS
+            for other in range(y.shape[1])
+        ]
     )
     reach = float(every.abs().max()) + 2.5
     ax.set(xlim=(-reach, reach), xlabel="change of accuracy (points)")

@@ -1,10 +1,10 @@
-r"""Two-level factorials: effects from cell means, their sums of squares, aliases, and what noise
-does to all that.
+r"""Compute the effects of a two-level factorial, their sums of squares and aliases, and adjust for
+many tests.
 
 A design has k factors, each off or on. Its :math:`2^k` cells stand in standard order: the first
-factor changes fastest, so
-cell c has factor j on when bit j of c is set. A *word* names an effect in the same way: bit j of s
-is set when factor j is in it. All functions take and give tensors; nothing here draws.
+factor changes fastest, so cell c has factor j on when bit j of c is set. A *word* names an effect
+in the same way: bit j of s is set when factor j is in it. All functions take and give tensors;
+nothing here draws.
 """
 
 from collections.abc import Callable, Sequence

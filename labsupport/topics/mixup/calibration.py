@@ -1,4 +1,4 @@
-r"""How far confidence is from accuracy: calibration of the probabilities that a network gives."""
+r"""Measure how far confidence is from accuracy: the calibration of a network's probabilities."""
 
 import torch
 from torch import Tensor

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, VALUES, one_of, tensor
-from labsupport.topics.mixup import calibration, reference
+from labsupport.topics.mixup import calibration, faults, reference
 from labsupport.topics.mixup.faults import BLENDS, Pairs
 
-_SHARES = (0.25, 0.75, 0.625, 0.375, 1.0, 0.125)
+_SHARES = (0.25, 0.75, 0.625, 0.375, 1.0, 0.125, 0.0)
 _DISTINCT = (1.0, 2.0, 4.0, 8.0, -1.0, -3.0)
 _CONFIDENCES = (0.5, 0.75, 0.25, 1.0, 0.375, 0.625, 0.875)
 _ORDERS = {
@@ -41,7 +41,7 @@ def _batches(draw):
 
 @st.composite
 def _logits_and_targets(draw):
-    """Some logits are large: exp of them is infinite."""
+    """Some logits are large: exp of them is infinite, or 0."""
     (batch, classes), dtype = one_of(draw, (1, 2), (2, 2), (1, 3), (1, 4)), one_of(draw, *DTYPES)
     rows = [draw(st.sampled_from((0.75, 0.25, 1.0, 0.5, 0.0))) for _ in range(batch)]
     target = torch.zeros(batch, classes, dtype=dtype)
@@ -50,7 +50,7 @@ def _logits_and_targets(draw):
         1 - torch.tensor(rows, dtype=dtype),
     )
     return {
-        "logits": tensor(draw, (batch, classes), dtype, (0.0, 1.0, -1.0, 2.0, 1000.0)),
+        "logits": tensor(draw, (batch, classes), dtype, (0.0, 1.0, -1.0, 2.0, 1000.0, -1000.0)),
         "target": target,
     }
 
@@ -60,10 +60,12 @@ def _predictions(draw):
     """Two classes. An order of two samples is its own inverse; one of three need not be."""
     lam, size = one_of(draw, *_SHARES), one_of(draw, 2, 3)
     rows = [one_of(draw, [2.0, 1.0], [-1.0, 0.5]) for _ in range(size)]
-    order = one_of(draw, *_ORDERS[size], list(range(size)))
+    order = one_of(draw, *_ORDERS[size], *([list(range(size))] if size == 3 else []))
+    y = _classes(draw, size, 2)
+    assume(bool((y != y[0]).any()))
     return {
         "logits": torch.tensor(rows, dtype=one_of(draw, *DTYPES)),
-        "y": _classes(draw, size, 2),
+        "y": y,
         "order": torch.tensor(order),
         "lam": lam,
     }
@@ -71,17 +73,24 @@ def _predictions(draw):
 
 @st.composite
 def _confidences(draw):
-    """No confidence lies on the edge of a bin but 1, so it does not matter on which side an edge is
-    counted.
+    """With two and four bins some confidences lie on an edge. There the edges, and a confidence
+    times
+    the number of bins, are exact: no right answer hangs on rounding.
     """
-    certain, size, bins = one_of(draw, False, True), one_of(draw, 2, 3, 4, 1), one_of(draw, 3, 5, 1)
+    kind, size = one_of(draw, "any", "certain", "edge"), one_of(draw, 2, 3, 4, 1)
+    bins = one_of(draw, 2, 4) if kind == "edge" and size > 1 else one_of(draw, 3, 5, 1)
     sure = torch.tensor(
         [one_of(draw, *_CONFIDENCES) for _ in range(size)], dtype=one_of(draw, *DTYPES)
     )
-    sure[0] = 1.0 if certain else sure[0]
+    correct = torch.tensor([one_of(draw, True, False) for _ in range(size)])
+    if bins in (2, 4):  # right on the edge, and wrong above it: together their gaps would cancel
+        sure[:2] = torch.tensor([0.5, one_of(draw, 0.75, 0.625)])
+        correct[:2] = torch.tensor([True, False])
+    elif kind == "certain":
+        sure[0] = 1.0
     return {
         "confidence": sure,
-        "correct": torch.tensor([one_of(draw, True, False) for _ in range(size)]),
+        "correct": correct,
         "bins": bins,
     }
 
@@ -141,6 +150,24 @@ def order_inverted(x, y, order, lam, classes):
     inverse.
     """
     return reference.blended_classes(x, y, order.argsort(), lam, classes)
+
+
+def order_inverted_for_labels(x, y, order, lam, classes):
+    """You took the label's partner by the inverse order, and the input's by the order itself. Both
+    have the same partner: x[order] and y[order].
+    """
+    return reference.blended_classes(x, y, order, lam, classes)[0], reference.blended_classes(
+        x, y, order.argsort(), lam, classes
+    )[1]
+
+
+def order_inverted_for_inputs(x, y, order, lam, classes):
+    """You took the input's partner by the inverse order, and the label's by the order itself. Both
+    have the same partner: x[order] and y[order].
+    """
+    return reference.blended_classes(x, y, order.argsort(), lam, classes)[
+        0
+    ], reference.blended_classes(x, y, order, lam, classes)[1]
 
 
 def labels_hardened(x, y, order, lam, classes):
@@ -218,6 +245,20 @@ def loss_of_probabilities(logits, target):
     return -(target * logits.softmax(1).log()).sum(1).mean()
 
 
+def small_number_in_the_logarithm(logits, target):
+    """You added a small number before the logarithm. It hides the -inf and caps the loss:
+    log_softmax is exact and needs none.
+    """
+    return -(target * (logits.softmax(1) + 1e-12).log()).sum(1).mean()
+
+
+def exponentials_as_they_are(logits, target):
+    """You took the exponentials of the logits as they are. That of 1,000 is infinite: subtract the
+    largest logit first, or use log_softmax.
+    """
+    return -(target * (logits - logits.exp().sum(1, keepdim=True).log())).sum(1).mean()
+
+
 def soft_by_logsumexp(logits, target):
     """ln Σ exp z less the mean logit under the target."""
     return (logits.logsumexp(1) - (target * logits).sum(1)).mean()
@@ -245,6 +286,13 @@ def either_counts_fully(logits, y, order, lam):
 def points_exchanged(logits, y, order, lam):
     """You gave the partner's label λ and the own label 1 - λ. It is the other way round."""
     return reference.mixed_accuracy(logits, y, order, 1 - lam)
+
+
+def partner_inverted(logits, y, order, lam):
+    """You looked for the partner by the inverse order. Sample i is blended with sample order[i]:
+    its label is y[order].
+    """
+    return reference.mixed_accuracy(logits, y, order.argsort(), lam)
 
 
 def points_summed(logits, y, order, lam):
@@ -318,6 +366,22 @@ def certain_ones_lost(confidence, correct, bins):
     return (share * kept.to(confidence.dtype).mean() * gap.abs()).sum()
 
 
+def edges_counted_above(confidence, correct, bins):
+    """You counted a confidence on an edge to the bin above it. A bin is open below and closed
+    above: it holds what is above (b-1)/M and up to b/M.
+    """
+    which = (confidence * bins).floor().clamp(max=bins - 1)
+    gap = correct.to(confidence.dtype) - confidence
+    return sum(gap[which == b].sum().abs() for b in range(bins)) / len(confidence)
+
+
+def largest_gap(confidence, correct, bins):
+    """You took the largest gap: that is the maximum calibration error. The expected one is the mean
+    of the gaps, each bin by its share of the predictions.
+    """
+    return _bins(confidence, correct, bins)[1].abs().max()
+
+
 def error_by_loop(confidence, correct, bins):
     """Bin by bin."""
     total = confidence.new_zeros(())
@@ -352,7 +416,7 @@ def _logs(draw):
     pairs = Pairs(x, y, x[order], y[order], y[other], torch.tensor(lam, dtype=torch.float64), own)
     made = {kind: BLENDS[kind](pairs) for kind in BLENDS}
     mixed, target = made[name]
-    assume(all(reference.diagnose(x, y, order, lam, *out) == kind for kind, out in made.items()))
+    assume(all(faults.diagnose(x, y, order, lam, *out) == kind for kind, out in made.items()))
     return {
         "x": x,
         "y": y,
@@ -368,7 +432,7 @@ def mean_of_targets(x, y, order, lam, mixed, target):
     by sample.
     """
     found, fine = (
-        reference.diagnose(x, y, order, lam, mixed, target),
+        faults.diagnose(x, y, order, lam, mixed, target),
         torch.allclose(target.mean(), y.mean(), atol=1e-5),
     )
     return (
@@ -382,19 +446,19 @@ def inputs_trusted(x, y, order, lam, mixed, target):
     """You looked at the targets alone. Check the blended inputs as well, each against λ x + (1 - λ)
     x[order].
     """
-    return reference.diagnose(x, y, order, lam, lam * x + (1 - lam) * x[order], target)
+    return faults.diagnose(x, y, order, lam, lam * x + (1 - lam) * x[order], target)
 
 
 def targets_trusted(x, y, order, lam, mixed, target):
     """You looked at the inputs alone. The targets have to be λ y + (1 - λ) y[order]."""
-    return reference.diagnose(x, y, order, lam, mixed, lam * y + (1 - lam) * y[order])
+    return faults.diagnose(x, y, order, lam, mixed, lam * y + (1 - lam) * y[order])
 
 
 def shares_thought_symmetric(x, y, order, lam, mixed, target):
     """You took λ and 1 - λ for the same, because Beta(α, α) is symmetric. Input and label need the
     same one of the two.
     """
-    found = reference.diagnose(x, y, order, lam, mixed, target)
+    found = faults.diagnose(x, y, order, lam, mixed, target)
     return "healthy" if found == "lam_swapped" else found
 
 
@@ -402,15 +466,23 @@ def zeros_and_ones_taken_for_labels(x, y, order, lam, mixed, target):
     """You saw zeros and ones and said labels_not_mixed. Compare them with y: a rounded target can
     be the partner's label.
     """
-    found = reference.diagnose(x, y, order, lam, mixed, target)
+    found = faults.diagnose(x, y, order, lam, mixed, target)
     return "labels_not_mixed" if found == "hardened" else found
+
+
+def inputs_taken_for_other_partners(x, y, order, lam, mixed, target):
+    """You saw inputs that do not fit and said other_partner. There it is the labels that do not fit
+    the order.
+    """
+    found = faults.diagnose(x, y, order, lam, mixed, target)
+    return "other_partner" if found == "lam_per_sample" else found
 
 
 def unmixed_taken_for_own_share(x, y, order, lam, mixed, target):
     """You gave every input that does not fit a share of its own. If all are as they were, none was
     blended.
     """
-    found = reference.diagnose(x, y, order, lam, mixed, target)
+    found = faults.diagnose(x, y, order, lam, mixed, target)
     return "lam_per_sample" if found == "inputs_not_mixed" else found
 
 
@@ -455,6 +527,8 @@ EXERCISES = (
             label_shares_exchanged,
             label_of_another,
             order_inverted,
+            order_inverted_for_labels,
+            order_inverted_for_inputs,
             labels_hardened,
             numbers_blended,
         ),
@@ -478,6 +552,8 @@ EXERCISES = (
             entropy_subtracted,
             softmax_along_batch,
             loss_of_probabilities,
+            small_number_in_the_logarithm,
+            exponentials_as_they_are,
         ),
         alternatives=(soft_by_logsumexp,),
     ),
@@ -494,6 +570,7 @@ EXERCISES = (
             own_label_only,
             either_counts_fully,
             points_exchanged,
+            partner_inverted,
             points_summed,
             agreement_left_out,
         ),
@@ -515,6 +592,8 @@ EXERCISES = (
             each_sample_alone,
             middle_of_the_bin,
             certain_ones_lost,
+            edges_counted_above,
+            largest_gap,
         ),
         alternatives=(error_by_loop,),
     ),
@@ -523,7 +602,7 @@ EXERCISES = (
         title="Diagnose a mixup",
         points=3,
         section="How it fails",
-        reference=reference.diagnose,
+        reference=faults.diagnose,
         inputs=_logs(),
         returns=(),
         misconceptions=known(
@@ -533,6 +612,7 @@ EXERCISES = (
             targets_trusted,
             shares_thought_symmetric,
             zeros_and_ones_taken_for_labels,
+            inputs_taken_for_other_partners,
             unmixed_taken_for_own_share,
         ),
         alternatives=(diagnose_by_shares,),

@@ -1,21 +1,14 @@
-"""Mixups with one thing wrong: what each puts out, a log of three of them, and networks trained
-with them.
+"""Define seven functions that call themselves mixup, one of them right, and tell which wrote a
+log.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import NamedTuple
 
-import pandas as pd
 import torch
-import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
-from labsupport import compare, profiles, runtime, train
-from labsupport.augment import Mixup
-from labsupport.ops.mixup import blend, coefficient
-from labsupport.topics.mixup.figures import points
-from labsupport.types import Batch, Recipe
+from labsupport.topics.mixup.reference import blend
 
 
 class Pairs(NamedTuple):
@@ -49,109 +42,41 @@ BLENDS: dict[str, Callable[[Pairs], tuple[Tensor, Tensor]]] = {
 }
 """Seven functions that call themselves mixup: pairs -> inputs and targets. One is right."""
 
-PATIENTS = {"A": "other_partner", "B": "healthy", "C": "hardened"}
-"""Do not peek before you have diagnosed."""
 
+def diagnose(x: Tensor, y: Tensor, order: Tensor, lam: float, mixed: Tensor, target: Tensor) -> str:
+    r"""Name what a mixup did to a batch of two classes, from a log of what went in and what came
+    out.
 
-class Log(NamedTuple):
-    """What went into a mixup of two classes and what came out."""
-
-    x: Tensor
-    """(B,) one number a sample."""
-    y: Tensor
-    """(B,) its class, 0.0 or 1.0."""
-    order: Tensor
-    """(B,) the partners of the inputs."""
-    lam: float
-    """The coefficient that was drawn for the batch."""
-    mixed: Tensor
-    target: Tensor
-
-
-def patients(size: int = 12) -> dict[str, Log]:
-    """One batch of the crescents, blended by three people."""
-    x, y = points("crescents")
-    x, y, rng = x[:size, 0], y[:size].float(), runtime.generator(1, "patients")
-    order, other = (torch.randperm(size, generator=rng) for _ in range(2))
-    pairs = Pairs(
-        x, y, x[order], y[order], y[other], torch.tensor(0.3), torch.rand(size, generator=rng)
-    )
-    return {name: Log(x, y, order, 0.3, *BLENDS[kind](pairs)) for name, kind in PATIENTS.items()}
-
-
-def table(log: Log) -> pd.DataFrame:
-    """A log, one row a sample."""
-    columns = {
-        "x": log.x,
-        "class": log.y,
-        "partner": log.order,
-        "blended x": log.mixed,
-        "target": log.target,
-    }
-    return pd.DataFrame({name: values.numpy() for name, values in columns.items()}).round(2)
-
-
-@dataclass(frozen=True)
-class Faulty(Mixup):
-    """Mixup of the inputs with one thing wrong.
+    ``healthy``: :math:`\tilde x` and :math:`\tilde y` as in ``mixup_batch``. ``inputs_not_mixed``
+    puts out x, ``labels_not_mixed`` y. ``lam_swapped`` gives the labels :math:`1 - \lambda`.
+    ``hardened`` rounds the healthy target to 0 or 1. ``lam_per_sample`` blends every input by a
+    coefficient of its own, the labels by the batch's. ``other_partner`` blends the labels in
+    another order than the inputs.
 
     Args:
-        alpha: as Mixup.
-        fault: one of BLENDS.
+        x: one number a sample, (B,).
+        y: the class of each, 0.0 or 1.0, (B,).
+        order: the partners of the inputs, (B,).
+        lam: the coefficient that was drawn for the batch, above 0 and below 1/2: above it, a
+            rounded target is the own label.
+        mixed, target: what came out, (B,).
+
+    Returns:
+        One of the seven names.
     """
-
-    fault: str = "healthy"
-
-    def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        # who is blended and how much, not yet carried out
-        mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix
-        runs, size = batch.y.shape
-        y = F.one_hot(batch.y, classes).to(batch.x.dtype).flatten(0, 1)
-        x = batch.x.flatten(0, 1)
-        drawn = self.fault == "lam_per_sample"
-        own = self._own(runs, size, rngs).to(x) if drawn else x.new_empty(0)
-        lam = mix.coefficient[1].repeat_interleave(size)
-        another = y.view(runs, size, -1).flip(1).flatten(0, 1)
-        pairs = Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own)
-        x, targets = BLENDS[self.fault](pairs)
-        return batch._replace(x=x.view(batch.x.shape), targets=targets.view(runs, size, -1))
-
-    def _own(self, runs: int, size: int, rngs: Sequence[Generator]) -> Tensor:
-        """A coefficient for each sample, (R·B,)."""
-        alpha = torch.as_tensor(self.alpha, dtype=torch.float64).expand(runs)
-        return coefficient(runtime.uniform(rngs, size, alpha), alpha[:, None]).flatten()
-
-
-def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
-    """Test accuracy of the recipe without mixup and with each fault, in per cent: the mean with its
-    interval.
-
-    Args:
-        recipe: one with mixup; its alpha is kept.
-        seeds: every row is trained from each of these.
-    """
-    kinds = {"no mixup": None} | {
-        fault: Faulty(recipe.mixup.alpha, fault=fault) for fault in BLENDS
+    other, right = x[order], lam * y + (1 - lam) * y[order]
+    if _same(mixed, x):
+        return "inputs_not_mixed"
+    if not _same(mixed, lam * x + (1 - lam) * other):
+        return "lam_per_sample"
+    fits = {
+        "healthy": right,
+        "labels_not_mixed": y,
+        "lam_swapped": (1 - lam) * y + lam * y[order],
+        "hardened": right.round(),
     }
-    sized = profiles.sized(recipe)
-    runs = [(name, seed) for name in kinds for seed in seeds]
-    found = {}
-    for rows, trained in train.train_many(
-        [(replace(sized, mixup=kinds[name]), seed) for name, seed in runs]
-    ):
-        accuracy = next(
-            values for _, metric, values in reversed(trained.metrics) if metric == "test_accuracy"
-        )
-        found |= {
-            runs[row]: 100 * value for row, value in zip(rows, accuracy.tolist(), strict=True)
-        }
-    columns = {name: compare.interval([found[name, seed] for seed in seeds]) for name in kinds}
-    return pd.DataFrame(
-        {
-            name: {
-                "test accuracy (%)": f"{v.estimate:.1f}",
-                "95 % interval": f"{v.low:.1f} to {v.high:.1f}",
-            }
-            for name, v in columns.items()
-        }
-    ).T
+    return next((name for name, made in fits.items() if _same(target, made)), "other_partner")
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)

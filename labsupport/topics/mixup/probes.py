@@ -1,4 +1,4 @@
-"""What mixup leaves behind: predictions along segments, hidden states within a class,
+"""Measure what mixup changes: predictions along segments, hidden states within a class,
 calibration.
 """
 
@@ -36,7 +36,7 @@ class Segments:
     def __call__(
         self, net: Layered, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
     ) -> dict[str, Tensor]:
-        starts, ends = couples(dataset.y_test, self.drawn)
+        starts, ends = different_class_pairs(dataset.y_test, self.drawn)
         x, first, last = (
             dataset.x_test.to(params.flat.dtype),
             dataset.y_test[starts],
@@ -67,9 +67,9 @@ class Segments:
         }
 
 
-def couples(y: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Rows of ``count`` pairs of samples of different classes, drawn at random but always the same,
-    from labels (N,).
+def different_class_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Draw rows of ``count`` pairs of samples of different classes, drawn at random but always the
+    same, from labels (N,).
 
     Raises:
         ValueError: if all labels are equal.
@@ -131,8 +131,8 @@ class Spectrum:
 
 
 def spectrum(h: Tensor) -> Tensor:
-    """The squared singular values, largest first, of R matrices (R, N, H): (R, H); as eigenvalues
-    of their squares, which are small.
+    """Compute the squared singular values, largest first, of R matrices (R, N, H): (R, H); as
+    eigenvalues of their squares, which are small.
     """
     h = h.double()
     return torch.linalg.eigvalsh(h.mT @ h).flip(1).clamp(min=0)

@@ -1,17 +1,28 @@
-r"""Mixup of one batch, outside the loop: blended inputs and labels, two forms of the loss, a log to
-be diagnosed.
+r"""Blend one batch outside the loop: inputs and labels, two forms of the loss, its accuracy.
 
 Symbols: x inputs, y labels (as one-hot rows: numbers that are all 0 but one), :math:`\pi` the order
 of the partners,
 :math:`\lambda` the coefficient, z logits, t targets. ``labsupport.augment.Mixup`` does the same for
-many runs at once.
+many runs at once. ``coefficient`` and ``blend`` are the equations that the training loop uses, so
+they are defined in ``labsupport.ops.mixup`` and can be had from here.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from labsupport.ops.mixup import blend
+from labsupport.ops.mixup import blend, coefficient
+
+__all__ = [
+    "blend",
+    "blended_classes",
+    "coefficient",
+    "mixed_accuracy",
+    "mixed_cross_entropy",
+    "mixup_batch",
+    "require_one_hot",
+    "soft_cross_entropy",
+]
 
 
 def mixup_batch(x: Tensor, y: Tensor, order: Tensor, lam: float | Tensor) -> tuple[Tensor, Tensor]:
@@ -147,42 +158,3 @@ def mixed_accuracy(logits: Tensor, y: Tensor, order: Tensor, lam: float) -> Tens
     named = logits.argmax(1)
     own, other = ((named == labels).to(logits.dtype).mean() for labels in (y, y[order]))
     return lam * own + (1 - lam) * other
-
-
-def diagnose(x: Tensor, y: Tensor, order: Tensor, lam: float, mixed: Tensor, target: Tensor) -> str:
-    r"""Name what a mixup did to a batch of two classes, from a log of what went in and what came
-    out.
-
-    ``healthy``: :math:`\tilde x` and :math:`\tilde y` as in ``mixup_batch``. ``inputs_not_mixed``
-    puts out x, ``labels_not_mixed`` y. ``lam_swapped`` gives the labels :math:`1 - \lambda`.
-    ``hardened`` rounds the healthy target to 0 or 1. ``lam_per_sample`` blends every input by a
-    coefficient of its own, the labels by the batch's. ``other_partner`` blends the labels in
-    another order than the inputs.
-
-    Args:
-        x: one number a sample, (B,).
-        y: the class of each, 0.0 or 1.0, (B,).
-        order: the partners of the inputs, (B,).
-        lam: the coefficient that was drawn for the batch, above 0 and below 1/2: above it, a
-            rounded target is the own label.
-        mixed, target: what came out, (B,).
-
-    Returns:
-        One of the seven names.
-    """
-    other, right = x[order], lam * y + (1 - lam) * y[order]
-    if _same(mixed, x):
-        return "inputs_not_mixed"
-    if not _same(mixed, lam * x + (1 - lam) * other):
-        return "lam_per_sample"
-    fits = {
-        "healthy": right,
-        "labels_not_mixed": y,
-        "lam_swapped": (1 - lam) * y + lam * y[order],
-        "hardened": right.round(),
-    }
-    return next((name for name, made in fits.items() if _same(target, made)), "other_partner")
-
-
-def _same(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, rtol=1e-4, atol=1e-5)

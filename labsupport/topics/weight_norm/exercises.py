@@ -1,5 +1,5 @@
 """The exercises of the chapter on weight norm: the weight, its gradients, its first lengths, and
-one code to diagnose.
+a code to diagnose.
 """
 
 import torch
@@ -8,8 +8,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
-from labsupport.grading.inputs import DTYPES, one_of, tensor
-from labsupport.topics.weight_norm import reference
+from labsupport.grading.inputs import DTYPES, VALUES, one_of, tensor
+from labsupport.topics.weight_norm import faults, reference
 
 _ROWS = {
     1: ((1.0,), (2.0,), (-1.0,), (0.5,), (-3.0,)),
@@ -17,34 +17,50 @@ _ROWS = {
     3: ((1.0, 2.0, 2.0), (0.0, 3.0, -4.0), (2.0, -1.0, 2.0), (2.0, 0.0, 0.0)),
 }
 """Directions by their number of inputs; each has a norm that one can take on paper."""
-_LENGTHS = (1.0, 10.0, 2.0, -1.0, 0.5, 5.0, -3.0)
+_FAR = (300_000.1, 300_001.3, 299_999.7, 300_002.9)
+"""With a mean so much larger than the standard deviation, the mean of squares minus the square of
+the mean is wrong from the sixth digit on, in float64.
+"""
+_LENGTHS = (1.0, 10.0, 2.0, -1.0, 0.5, 5.0, -3.0, 0.0)
 
 
 def _directions(draw, outputs, inputs, dtype):
     return torch.tensor([one_of(draw, *_ROWS[inputs]) for _ in range(outputs)], dtype=dtype)
 
 
-@st.composite
-def _layers(draw):
-    outputs, inputs, dtype = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3), one_of(draw, *DTYPES)
+def _layer(draw, dtype, scale):
+    outputs, inputs = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3)
     return {
-        "v": _directions(draw, outputs, inputs, dtype),
+        "v": scale * _directions(draw, outputs, inputs, dtype),
         "g": tensor(draw, (outputs,), dtype, _LENGTHS),
     }
 
 
 @st.composite
+def _layers(draw):
+    """Some v are so long or so short that their squares leave float32."""
+    scale = one_of(draw, 1.0, 1e20, 1e-30, 1.0)
+    return _layer(draw, one_of(draw, *DTYPES) if scale == 1 else torch.float32, scale)
+
+
+@st.composite
 def _backward_inputs(draw):
-    layer = draw(_layers())
+    """Short and long v in float64: the gradient of a short one is large, and so is its rounding."""
+    scale = one_of(draw, 1.0, 0.01, 100.0, 1.0)
+    layer = _layer(draw, one_of(draw, *DTYPES) if scale == 1 else torch.float64, scale)
     return {"dw": tensor(draw, layer["v"].shape, layer["v"].dtype), **layer}
 
 
 @st.composite
 def _batches(draw):
-    """A layer and a batch for which no unit puts out the same for every sample."""
+    """A layer and a batch for which no unit puts out the same for every sample; some batches are
+    far from zero.
+    """
     outputs, inputs, samples = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3), one_of(draw, 2, 3, 4)
-    dtype = one_of(draw, *DTYPES)
-    v, x = _directions(draw, outputs, inputs, dtype), tensor(draw, (samples, inputs), dtype)
+    far = one_of(draw, False, True, False)
+    dtype = torch.float64 if far else one_of(draw, *DTYPES)
+    v = _directions(draw, outputs, inputs, dtype)
+    x = tensor(draw, (samples, inputs), dtype, _FAR if far else VALUES)
     assume(bool(((x @ v.T).var(0, correction=0) > 0.01).all()))
     return {"v": v, "x": x}
 
@@ -103,23 +119,37 @@ def only_shortened(v, g):
     return v * (g / v.norm(dim=1)).clamp(max=1.0)[:, None]
 
 
-def weight_by_normalize(v, g):
-    """The unit vectors from torch, times the lengths."""
+def squares_leave_the_range(v, g):
+    """You squared the elements of v as they are. In float32 the square of 1e20 is infinite and that
+    of 1e-30 is 0: divide each row by its largest entry first.
+    """
+    return (g / v.norm(dim=1))[:, None] * v
+
+
+def normalized_by_torch(v, g):
+    """You left the norm to F.normalize. It divides by 1e-12 where the norm is smaller, and a norm
+    of
+    1e20 overflows in it: divide each row by its largest entry first.
+    """
     return g[:, None] * F.normalize(v, dim=1)
 
 
+def weight_by_normalize(v, g):
+    """The unit vectors from torch, once the rows are of ordinary length."""
+    return g[:, None] * F.normalize(v / v.abs().amax(1, keepdim=True), dim=1)
+
+
 def weight_row_by_row(v, g):
-    """A loop over the units."""
-    return torch.stack(
-        [length * row / row.dot(row).sqrt() for row, length in zip(v, g, strict=True)]
-    )
+    """A loop over the units, in float64."""
+    rows = [length * row / row.dot(row).sqrt() for row, length in zip(v.double(), g, strict=True)]
+    return torch.stack(rows).to(v.dtype)
 
 
 # -- gradients -------------------------------------------------------------------------------------
 
 
 def _faulty(name):
-    return reference.faulty_gradients()[name]
+    return faults.faulty_gradients()[name]
 
 
 def not_projected(dw, v, g):
@@ -206,15 +236,15 @@ def _moments(v, x, correction=0):
 
 
 def divided_by_variance(v, x):
-    """You divided by the variance. Divide by the deviation, its root: g has to undo a stretch, not
-    a squared one.
+    """You divided by the variance. Divide by the standard deviation, its root: g has to undo a
+    stretch, not a squared one.
     """
     mean, deviation = _moments(v, x)
     return 1 / deviation**2, -mean / deviation**2
 
 
 def deviation_as_length(v, x):
-    """You set g to the deviation. That doubles the stretch; g is one over it."""
+    """You set g to the standard deviation. That doubles the stretch; g is one over it."""
     mean, deviation = _moments(v, x)
     return deviation, -mean / deviation
 
@@ -234,8 +264,8 @@ def bias_adds_mean(v, x):
 
 
 def divided_by_samples_less_one(v, x):
-    """You took the deviation with B - 1, torch's default. The batch's own variance, divided by B,
-    is to become 1.
+    """You took the standard deviation with B - 1, torch's default. The batch's own variance,
+    divided by B, is to become 1.
     """
     mean, deviation = _moments(v, x, correction=1)
     return 1 / deviation, -mean / deviation
@@ -248,12 +278,21 @@ def sums_of_long_v(v, x):
 
 
 def one_length_for_the_layer(v, x):
-    """You took one mean and one deviation for the whole layer. Every unit has its own, over the
-    samples.
+    """You took one mean and one standard deviation for the whole layer. Every unit has its own,
+    over the samples.
     """
     t = x @ (v / v.norm(dim=1, keepdim=True)).T
     ones = torch.ones_like(v[:, 0])
     return ones / t.std(correction=0), -ones * t.mean() / t.std(correction=0)
+
+
+def variance_by_squares(v, x):
+    """You took the variance as the mean of squares minus the square of the mean. Where the mean is
+    large, two large numbers cancel and rounding is left: take t.std(0, correction=0).
+    """
+    t = x @ (v / v.norm(dim=1, keepdim=True)).T
+    std = (t.square().mean(0) - t.mean(0).square()).sqrt()
+    return 1 / std, -t.mean(0) / std
 
 
 def bias_first(v, x):
@@ -278,7 +317,7 @@ def _logs(draw):
     """
     v, g = _directions(draw, 2, 2, torch.float64), tensor(draw, (2,), torch.float64, _LENGTHS)
     dw = tensor(draw, (2, 2), torch.float64)
-    codes = reference.faulty_gradients()
+    codes = faults.faulty_gradients()
     computed = {name: codes[name](dw, v, g) for name in codes}
     name = one_of(draw, *codes)
     assume(all(_apart(computed[name], other) for key, other in computed.items() if key != name))
@@ -290,7 +329,7 @@ def _apart(one, other):
 
 
 def _computed(v, g, dw):
-    return {name: code(dw, v, g) for name, code in reference.faulty_gradients().items()}
+    return {name: code(dw, v, g) for name, code in faults.faulty_gradients().items()}
 
 
 def looked_at_dv_alone(v, g, dw, dv, dg):
@@ -298,13 +337,13 @@ def looked_at_dv_alone(v, g, dw, dv, dg):
     length.
     """
     suspects = {name: (found, dg) for name, (found, _) in _computed(v, g, dw).items()}
-    return reference.nearest(dv, dg, suspects)
+    return faults.nearest(dv, dg, suspects)
 
 
 def looked_at_dg_alone(v, g, dw, dv, dg):
     """You compared dg alone. Two of the faults are in dv and leave dg right."""
     suspects = {name: (dv, found) for name, (_, found) in _computed(v, g, dw).items()}
-    return reference.nearest(dv, dg, suspects)
+    return faults.nearest(dv, dg, suspects)
 
 
 def looked_at_right_angles(v, g, dw, dv, dg):
@@ -324,7 +363,7 @@ def looked_at_direction(v, g, dw, dv, dg):
         return tuple(F.normalize(part, dim=-1) for part in pair)
 
     suspects = {name: units(pair) for name, pair in _computed(v, g, dw).items()}
-    return reference.nearest(*units((dv, dg)), suspects)
+    return faults.nearest(*units((dv, dg)), suspects)
 
 
 def looked_at_first_unit(v, g, dw, dv, dg):
@@ -332,7 +371,7 @@ def looked_at_first_unit(v, g, dw, dv, dg):
     use all rows.
     """
     suspects = {name: (a[:1], b[:1]) for name, (a, b) in _computed(v, g, dw).items()}
-    return reference.nearest(dv[:1], dg[:1], suspects)
+    return faults.nearest(dv[:1], dg[:1], suspects)
 
 
 def took_v_for_a_unit_vector(v, g, dw, dv, dg):
@@ -340,7 +379,7 @@ def took_v_for_a_unit_vector(v, g, dw, dv, dg):
     norm = v.norm(dim=1, keepdim=True)
     suspects = _computed(v, g, dw)
     suspects["healthy"] = suspects["healthy"][0] * norm, suspects["healthy"][1]
-    return reference.nearest(dv, dg, suspects)
+    return faults.nearest(dv, dg, suspects)
 
 
 def diagnose_by_questions(v, g, dw, dv, dg):
@@ -382,6 +421,8 @@ EXERCISES = (
             sum_of_absolutes,
             length_made_positive,
             only_shortened,
+            squares_leave_the_range,
+            normalized_by_torch,
         ),
         alternatives=(weight_by_normalize, weight_row_by_row),
     ),
@@ -425,6 +466,7 @@ EXERCISES = (
             divided_by_samples_less_one,
             sums_of_long_v,
             one_length_for_the_layer,
+            variance_by_squares,
             bias_first,
         ),
         alternatives=(init_by_moments,),
@@ -434,7 +476,7 @@ EXERCISES = (
         title="Diagnose a hand-written weight norm",
         points=2,
         section="How it fails",
-        reference=reference.diagnose,
+        reference=faults.diagnose,
         inputs=_logs(),
         returns=(),
         misconceptions=known(

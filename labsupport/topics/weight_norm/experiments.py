@@ -1,21 +1,63 @@
-"""Networks with weight norm looked at from inside: their gradients, the norm of v, who depends on
-whom, their start.
+"""Look at networks with weight norm from inside: gradients, the norm of v, batch dependence, the
+start; and run three codes to diagnose.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from labsupport import landscape, runtime, train
+from labsupport import datasets, landscape, runtime, train
 from labsupport.models import MLP
 from labsupport.models.layers import per_run
 from labsupport.rules import SGD, weights
 from labsupport.stacks import Stack, hyperparameter
+from labsupport.topics.weight_norm import faults
 from labsupport.topics.weight_norm import reference as wn
 from labsupport.types import Batch, Recipe
+
+# -- in the plane ----------------------------------------------------------------------------------
+
+
+CURVATURE = torch.tensor([1.0, 4.0], dtype=torch.float64)
+"""Of the bowl's two axes."""
+MINIMUM = torch.tensor([1.2, 0.9], dtype=torch.float64)
+ANGLE = 2.6
+"""Of the first weight, in radians; its length is 1 whatever the length of v."""
+STEPS = 60
+
+
+class DescentPath(NamedTuple):
+    """Gradient descent on v and g, from its start on."""
+
+    v: Tensor
+    """(T + 1, 2)"""
+    g: Tensor
+    """(T + 1,)"""
+    w: Tensor
+    """(T + 1, 2)"""
+
+
+def descent_path(lr: float, start: float) -> DescentPath:
+    """Take STEPS steps on the bowl ½ Σ cᵢ (wᵢ - mᵢ)², from ‖v‖ = ``start`` and g = 1."""
+    v = start * torch.tensor([[np.cos(ANGLE), np.sin(ANGLE)]], dtype=torch.float64)
+    g = torch.ones(1, dtype=torch.float64)
+    rows = [(v, g, wn.weight(v, g))]
+    for _ in range(STEPS):
+        dv, dg = wn.gradients(CURVATURE * (rows[-1][2] - MINIMUM), v, g)
+        v, g = v - lr * dv, g - lr * dg
+        rows.append((v, g, wn.weight(v, g)))
+    vs, gs, ws = (torch.cat(column) for column in zip(*rows, strict=True))
+    return DescentPath(vs, gs, ws)
+
+
+# -- gradients and norms ---------------------------------------------------------------------------
+
 
 SIZES = (40, 64, 10)
 ROUNDING = 1e-12
@@ -30,10 +72,8 @@ def _batch(seeds: Sequence[int], size: int) -> tuple[Recipe, Batch]:
     return recipe, batch
 
 
-def _drawn(net: MLP, seeds: Sequence[int]) -> tuple[Stack, dict[str, Tensor]]:
-    """Parameters and buffers of a network in float64; vectors of directions get lengths other than
-    g.
-    """
+def _draw_params(net: MLP, seeds: Sequence[int]) -> tuple[Stack, dict[str, Tensor]]:
+    """Draw parameters and buffers of a network in float64; no direction v is as long as its g."""
     params, buffers = net.init([runtime.generator(seed, "init") for seed in seeds])
     params = {name: p.double() for name, p in params.items()}
     if net.norm == "weight":
@@ -49,15 +89,15 @@ def _drawn(net: MLP, seeds: Sequence[int]) -> tuple[Stack, dict[str, Tensor]]:
 
 @runtime.one_thread()
 def gradient_errors(seeds: Sequence[int]) -> Tensor:
-    """How far the reference's gradients are from autograd's through a whole network, relative to
-    their norm: (R,).
+    """Compare the reference's gradients with autograd's through a whole network: relative error
+    (R,).
 
     The reference starts from the gradient of the plain network with the same weights; autograd goes
     through g v/‖v‖.
     """
     _, batch = _batch(seeds, 100)
     normed, plain = MLP(SIZES, norm="weight"), MLP(SIZES)
-    params, buffers = _drawn(normed, seeds)
+    params, buffers = _draw_params(normed, seeds)
     _, through = landscape.loss_and_gradient(normed, params, buffers, batch)
     finished = {f"weight{i}": normed.weight(params, i) for i in range(1, normed.depth + 1)}
     biases = {name: p for name, p in params.items() if name.startswith("bias")}
@@ -75,8 +115,8 @@ def gradient_errors(seeds: Sequence[int]) -> Tensor:
 
 
 def row_norms(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """The norm of every v before each step and after the last: (T + 1, R, U), over the units of all
-    layers.
+    """Train, and return the norm of every v before each step and after the last: (T + 1, R, U),
+    over the units of all layers.
     """
     with runtime.one_thread():
         return torch.stack(
@@ -89,15 +129,15 @@ def _norms(params: Stack) -> Tensor:
 
 
 def norm_errors(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """How far each v's norm after a step of plain SGD is from Pythagoras' prediction, relatively:
-    (T, R, U).
+    """Train by plain SGD, and compare each v's norm after a step with Pythagoras' prediction:
+    relative errors (T, R, U).
     """
     dataset, errors = train.load(recipe), []
-    walk = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
+    steps = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
     with runtime.one_thread():
-        before = _copy(next(walk).params)
+        before = _copy(next(steps).params)
         for (_, batch), step in zip(
-            train.batches([recipe] * len(seeds), seeds, dataset), walk, strict=True
+            train.batches([recipe] * len(seeds), seeds, dataset), steps, strict=True
         ):
             _, gradient = landscape.loss_and_gradient(recipe.model, before, {}, batch)
             predicted = [
@@ -119,22 +159,25 @@ def _copy(params: Stack) -> Stack:
 
 
 def falls(norms: Tensor) -> Tensor:
-    """Of norms (T + 1, R, U), the share of steps in which a norm fell by more than rounding:
+    """Count, in norms (T + 1, R, U), the share of steps in which a norm fell by more than rounding:
     (R,).
     """
     return (norms[1:] < norms[:-1] * (1 - ROUNDING)).double().mean((0, 2))
 
 
+# -- batch dependence ------------------------------------------------------------------------------
+
+
 @runtime.one_thread()
-def company(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
-    """How much a sample's logits depend on another sample's input, in train mode: (R,).
+def batch_dependence(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
+    """Measure how much a sample's logits depend on another sample's input, in train mode: (R,).
 
     The largest derivative across samples, relative to the largest of a sample's logits in its own
     input.
     """
     _, batch = _batch(seeds, size)
     net = MLP(SIZES, norm=norm)
-    params, buffers = _drawn(net, seeds)
+    params, buffers = _draw_params(net, seeds)
     x = batch.x.clone().requires_grad_()
     logits = net.forward(params, buffers, x, training=True)
     jacobian = torch.stack(
@@ -150,17 +193,20 @@ def company(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
 
 
 @runtime.one_thread()
-def alone(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
-    """How far the first two samples' logits move when the rest of the batch is sent away,
-    relatively: (R,).
+def change_in_smaller_batch(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
+    """Measure how far the first two samples' logits move when the rest of the batch is left out,
+    relative to their norm: (R,).
     """
     _, batch = _batch(seeds, size)
     net = MLP(SIZES, norm=norm)
-    params, buffers = _drawn(net, seeds)
+    params, buffers = _draw_params(net, seeds)
     among, apart = (
         net.forward(params, buffers, x, training=True)[:, :2] for x in (batch.x, batch.x[:, :2])
     )
     return (among - apart).flatten(1).norm(dim=1) / among.flatten(1).norm(dim=1)
+
+
+# -- the start -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +219,7 @@ class Stretched(MLP):
     stretch: float = hyperparameter(1.0)
 
     def init(self, rngs):
-        """The parameters of the MLP, each v multiplied by ``stretch``."""
+        """Draw the parameters of the MLP, and multiply each v by ``stretch``."""
         params, buffers = super().init(rngs)
         for i in range(1, self.depth + 1):
             params[f"weight{i}"] *= per_run(self.stretch, params[f"weight{i}"])
@@ -181,7 +227,9 @@ class Stretched(MLP):
 
 
 @runtime.one_thread()
-def stretched(recipe: Recipe, stretches: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
+def train_stretched(
+    recipe: Recipe, stretches: Sequence[float], seeds: Sequence[int]
+) -> pd.DataFrame:
     """Train from directions of several lengths: stretch, seed, training accuracy, and the mean norm
     of v at the end.
     """
@@ -210,7 +258,7 @@ Layer = tuple[Tensor, Tensor, Tensor]
 
 
 def default_start(sizes: Sequence[int], seed: int) -> list[Layer]:
-    """Layers as torch.nn.Linear draws them, with g = ‖v‖."""
+    """Draw layers as torch.nn.Linear does, with g = ‖v‖."""
     params, _ = MLP(tuple(sizes), norm="weight").init([runtime.generator(seed, "init")])
     return [
         tuple(params[f"{part}{i}"][0].double() for part in ("weight", "length", "bias"))
@@ -218,9 +266,9 @@ def default_start(sizes: Sequence[int], seed: int) -> list[Layer]:
     ]
 
 
-def start_from(x: Tensor, sizes: Sequence[int], seed: int) -> list[Layer]:
-    """The same directions, with lengths and biases set layer by layer on the batch x (B, D), ReLU
-    between layers.
+def data_dependent_start(x: Tensor, sizes: Sequence[int], seed: int) -> list[Layer]:
+    """Draw the same directions, and set lengths and biases layer by layer on the batch x (B, D),
+    with ReLU between layers.
     """
     layers, h = [], x
     for v, _, _ in default_start(sizes, seed):
@@ -230,8 +278,10 @@ def start_from(x: Tensor, sizes: Sequence[int], seed: int) -> list[Layer]:
     return layers
 
 
-def sums(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
-    """What the units of each layer put out before their activation, (B, O) for inputs (B, D)."""
+def preactivations(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
+    """Compute what the units of each layer put out before their activation, (B, O) for inputs (B,
+    D).
+    """
     found, h = [], x
     for v, g, b in layers:
         found.append(h @ wn.weight(v, g).T + b)
@@ -239,14 +289,78 @@ def sums(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
     return found
 
 
-def spread(starts: Mapping[str, Sequence[Sequence[Layer]]], x: Tensor) -> pd.DataFrame:
-    """For each start and seed, layer by layer, over the samples x: the mean square of the units'
-    means, and their variance.
+def preactivation_moments(
+    starts: Mapping[str, Sequence[Sequence[Layer]]], x: Tensor
+) -> pd.DataFrame:
+    """Compute for each start, seed and layer, over the samples x, the mean square of the units'
+    means and their variance.
     """
     rows = [
         (name, seed, i, z.mean(0).square().mean().item(), z.var(0, correction=0).mean().item())
         for name, runs in starts.items()
         for seed, layers in enumerate(runs)
-        for i, z in enumerate(sums(layers, x), start=1)
+        for i, z in enumerate(preactivations(layers, x), start=1)
     ]
     return pd.DataFrame(rows, columns=["start", "seed", "layer", "mean2", "variance"])
+
+
+# -- three codes to diagnose -----------------------------------------------------------------------
+
+
+class Log(NamedTuple):
+    """One step of a hand-written weight norm: what it was given and what it made of it."""
+
+    v: Tensor
+    """(O, D)"""
+    g: Tensor
+    """(O,)"""
+    dw: Tensor
+    """(O, D) the true gradient in the weights."""
+    dv: Tensor
+    """(O, D) the gradients that the code computed."""
+    dg: Tensor
+    """(O,)"""
+
+
+FAULTY_RUNS = {"A": "norm_constant", "B": "matrix_norm", "C": "healthy"}
+"""What each run's code computes. Do not peek before you have diagnosed."""
+
+
+class Run(NamedTuple):
+    """A training by one of the codes."""
+
+    loss: Tensor
+    """(T,)"""
+    log: Log
+    """The last step."""
+
+
+def faulty_runs(lr: float = 1.0, steps: int = 150) -> dict[str, Run]:
+    """Train softmax regression on 500 signals of MNIST-1D under weight norm, by three codes for its
+    gradients.
+    """
+    dataset = datasets.load("mnist1d", train_size=500)
+    return {
+        name: _run(dataset.x_train.double(), dataset.y_train, lr, steps, fault)
+        for name, fault in FAULTY_RUNS.items()
+    }
+
+
+def _run(x: Tensor, y: Tensor, lr: float, steps: int, fault: str) -> Run:
+    v = 0.1 * torch.randn(
+        10, x.shape[1], dtype=x.dtype, generator=torch.Generator().manual_seed(0)
+    ).to(x.device)
+    g, code, losses = v.norm(dim=1), faults.faulty_gradients()[fault], []
+    for _ in range(steps):
+        w = (_matrix_weight if fault == "matrix_norm" else wn.weight)(v, g).requires_grad_()
+        loss = F.cross_entropy(x @ w.T, y)
+        (dw,) = torch.autograd.grad(loss, w)
+        dv, dg = code(dw, v, g)
+        log = Log(v, g, dw, dv, dg)
+        v, g = v - lr * dv, g - lr * dg
+        losses.append(loss.detach())
+    return Run(torch.stack(losses), log)
+
+
+def _matrix_weight(v: Tensor, g: Tensor) -> Tensor:
+    return g[:, None] * v / v.norm()

@@ -1,11 +1,17 @@
-"""What weight norm does with the learning rate: the factor that the direction of a weight feels."""
+"""Measure the norm of v, and the factor on the learning rate that the direction of a weight feels.
+
+``weight_norms`` is the core's: with weight norm the weights that it measures are the v.
+"""
 
 import torch
 from torch import Tensor
 
 from labsupport.models.layered import Layered
+from labsupport.probes.weights import weight_norms
 from labsupport.stacks import Stack
 from labsupport.types import Dataset
+
+__all__ = ["direction_rates", "weight_norms"]
 
 
 def direction_rates(

@@ -1,17 +1,17 @@
-r"""Weight normalization: the length of a weight vector and its direction as two parameters.
+r"""Split a weight vector into a length and a direction: weight normalization.
 
 Symbols: v direction (O, D), one row a unit; g lengths (O,); w weights (O, D); M the projection away
 from w.
 """
 
-from collections.abc import Callable
+import math
 
 import torch
 from torch import Tensor
 
 
 def weight(v: Tensor, g: Tensor) -> Tensor:
-    r"""The weights that a layer multiplies with.
+    r"""Compute the weights that a layer multiplies with.
 
     .. math:: w = \frac{g}{\lVert v\rVert}\, v
 
@@ -27,11 +27,12 @@ def weight(v: Tensor, g: Tensor) -> Tensor:
 
     Source: Salimans & Kingma (2016), equation 2; the lecture, "Weight Normalization".
     """
-    return (g / _norm(v, g))[:, None] * v
+    scaled, norm, _ = _scaled(v, g)
+    return (g / norm)[:, None] * scaled
 
 
 def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The gradients in length and direction, from the gradient in the weights.
+    r"""Compute the gradients in length and direction, from the gradient in the weights.
 
     .. math::
         \nabla_g L = \frac{\nabla_w L \cdot v}{\lVert v\rVert}, \qquad
@@ -54,13 +55,15 @@ def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"dw has the shape {tuple(dw.shape)}, v {tuple(v.shape)}: they must be equal"
         )
-    norm = _norm(v, g)
-    along = (dw * v).sum(1) / norm
-    return (g / norm)[:, None] * (dw - (along / norm)[:, None] * v), along
+    scaled, norm, scale = _scaled(v, g)
+    along = (dw * scaled).sum(1) / norm
+    across = dw - (along / norm)[:, None] * scaled
+    return (g / norm * scale)[:, None] * across, along
 
 
 def projection(w: Tensor) -> Tensor:
-    r"""The matrix that takes away what lies along w: :math:`M_w = I - w w^\top / \lVert w\rVert^2`.
+    r"""Return the matrix that takes away what lies along w:
+    :math:`M_w = I - w w^\top / \lVert w\rVert^2`.
 
     Args:
         w: one weight vector (D,), not zero.
@@ -82,8 +85,8 @@ def projection(w: Tensor) -> Tensor:
 
 
 def norm_after_step(v: Tensor, dv: Tensor, lr: float) -> Tensor:
-    r"""The norm of v after a step of gradient descent, by Pythagoras: the gradient is perpendicular
-    to v.
+    r"""Predict the norm of v after a step of gradient descent, by Pythagoras: the gradient is
+    perpendicular to v.
 
     .. math:: \lVert v - \eta\nabla_v L\rVert^2 = \lVert v\rVert^2 + \eta^2\lVert\nabla_v L\rVert^2
 
@@ -101,11 +104,13 @@ def norm_after_step(v: Tensor, dv: Tensor, lr: float) -> Tensor:
     Source: Salimans & Kingma (2016), section 2.1.
     """
     _check_lr(lr)
-    return (v.square().sum(1) + lr**2 * dv.square().sum(1)).sqrt()
+    scale = _power_of_two(torch.maximum(v.abs(), lr * dv.abs()))
+    v, dv = v * scale[:, None], dv * scale[:, None]
+    return (v.square().sum(1) + lr**2 * dv.square().sum(1)).sqrt() / scale
 
 
 def effective_rate(v: Tensor, g: Tensor, lr: float) -> Tensor:
-    r"""The learning rate that the direction of w feels.
+    r"""Compute the learning rate that the direction of w feels.
 
     To first order in :math:`\eta` a step of gradient descent on v and g moves w by
 
@@ -131,11 +136,12 @@ def effective_rate(v: Tensor, g: Tensor, lr: float) -> Tensor:
     :math:`\eta`.
     """
     _check_lr(lr)
-    return lr * (g / _norm(v, g)).square()
+    _, norm, scale = _scaled(v, g)
+    return lr * (g / norm * scale).square()
 
 
 def data_dependent_init(v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Length and bias for which the pre-activations of one batch have mean 0 and variance 1.
+    r"""Set length and bias so that the pre-activations of one batch have mean 0 and variance 1.
 
     .. math::
 
@@ -157,7 +163,8 @@ def data_dependent_init(v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """
     if len(x) < 2:
         raise ValueError(f"x has {len(x)} sample(s); a variance needs at least 2")
-    t = x @ v.T / _norm(v, v.new_ones(len(v)))
+    scaled, norm, _ = _scaled(v, v.new_ones(len(v)))
+    t = x @ scaled.T / norm
     var, mean = torch.var_mean(t, 0, correction=0)
     rounding = 4 * torch.finfo(t.dtype).eps * t.abs().amax(0)
     if bool((var <= rounding.square()).any()):
@@ -169,87 +176,36 @@ def data_dependent_init(v: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return 1 / var.sqrt(), -mean / var.sqrt()
 
 
-Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-def faulty_gradients() -> dict[str, Gradients]:
-    r"""Gradients as five codes compute them, each a function of (dw, v, g) that returns (dv, dg).
-
-    ``healthy`` is :func:`gradients`. The others: ``norm_constant`` does not differentiate through
-    the norm, so nothing is projected away, :math:`\nabla_v L = \frac{g}{\lVert v\rVert}\nabla_w L`;
-    ``scale_forgotten`` leaves out the factor,
-    :math:`\nabla_v L = M_w\nabla_w L`; ``length_undivided`` leaves out the norm,
-    :math:`\nabla_g L = \nabla_w L\cdot v`; ``matrix_norm`` divides the whole matrix by one norm,
-    and differentiates that correctly.
-    """
-    return {
-        "healthy": gradients,
-        "norm_constant": _norm_constant,
-        "scale_forgotten": _scale_forgotten,
-        "length_undivided": _length_undivided,
-        "matrix_norm": _matrix_norm,
-    }
-
-
-def _norm_constant(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    _, dg = gradients(dw, v, g)
-    return (g / _norm(v, g))[:, None] * dw, dg
-
-
-def _scale_forgotten(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    _, dg = gradients(dw, v, g)
-    return dw - (dg / _norm(v, g))[:, None] * v, dg
-
-
-def _length_undivided(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    dv, _ = gradients(dw, v, g)
-    return dv, (dw * v).sum(1)
-
-
-def _matrix_norm(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
-    norm, along = v.norm(), (dw * v).sum(1)
-    return g[:, None] * dw / norm - (g * along).sum() / norm**3 * v, along / norm
-
-
-def diagnose(v: Tensor, g: Tensor, dw: Tensor, dv: Tensor, dg: Tensor) -> str:
-    """Name what a hand-written weight norm really computes, from its log of one step.
-
-    Args:
-        v, g: direction and length before the step, (O, D) and (O,), O and D at least 2.
-        dw: the true gradient in the weights, (O, D).
-        dv, dg: the gradients that the code computed from it, (O, D) and (O,).
-
-    Returns:
-        The name, among those of :func:`faulty_gradients`, whose gradients lie nearest to the log.
-
-    Raises:
-        ValueError: as :func:`gradients`.
-    """
-    return nearest(dv, dg, {name: code(dw, v, g) for name, code in faulty_gradients().items()})
-
-
-def nearest(dv: Tensor, dg: Tensor, suspects: dict[str, tuple[Tensor, Tensor]]) -> str:
-    """The suspect whose gradients (dv, dg) are closest to those of the log; the first of equals."""
-    return min(suspects, key=lambda name: _distance((dv, dg), suspects[name]))
-
-
-def _distance(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> float:
-    return sum((a - b).square().sum().item() for a, b in zip(one, other, strict=True))
-
-
 def _check_lr(lr: float) -> None:
     if not lr >= 0:
         raise ValueError(f"lr is {lr}; it must be at least 0")
 
 
-def _norm(v: Tensor, g: Tensor) -> Tensor:
+def _scaled(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of v scaled so that no square leaves the dtype's range, their norms, and the scale.
+
+    In float32 the square of 1e20 is infinite and that of 1e-30 is 0. Only the direction of v
+    counts, so each row may be multiplied by any number; by a power of two nothing is rounded.
+    """
     if v.dim() != 2 or g.shape != v.shape[:1]:
         raise ValueError(
             f"v has the shape {tuple(v.shape)} and g {tuple(g.shape)}; they must be (O, D) and (O,)"
         )
     if not v.is_floating_point():
         raise ValueError(f"v holds {v.dtype}; it must be floating")
-    norm = v.norm(dim=1)
-    if bool((norm == 0).any()):
-        raise ValueError(f"row {norm.argmin().item()} of v is zero: it has no direction")
-    return norm
+    zero = ~v.any(1)
+    if bool(zero.any()):
+        raise ValueError(f"row {zero.int().argmax().item()} of v is zero: it has no direction")
+    scale = _power_of_two(v)
+    scaled = v * scale[:, None]
+    return scaled, scaled.norm(dim=1), scale
+
+
+def _power_of_two(v: Tensor) -> Tensor:
+    """The power of two (O,) that brings the largest entry of each row (O, D) between 1/2 and 1.
+
+    At the ends of the dtype's range it stops where the power itself would leave the range.
+    """
+    _, exponent = v.detach().abs().amax(1).frexp()
+    most = 1 - math.frexp(torch.finfo(v.dtype).tiny)[1]
+    return torch.ldexp(v.new_ones(len(v)), -exponent.clamp(-most, most))

@@ -6,7 +6,12 @@ import torch
 from labsupport import train
 from labsupport.models import MLP
 from labsupport.rules import SGD
-from labsupport.topics.batch_norm.probes import Company, Drift, accuracy_in_batches, shuffled
+from labsupport.topics.batch_norm.probes import (
+    BatchDependence,
+    Drift,
+    accuracy_in_batches,
+    shuffled,
+)
 from labsupport.types import Recipe
 
 RECIPE = Recipe(MLP((40, 24, 10), norm="batch"), SGD(lr=0.3), train_size=500, epochs=8)
@@ -32,9 +37,9 @@ def by_hand(net, params, buffers, x, y, size, run):
     return right / len(y)
 
 
-def test_a_sample_is_judged_by_the_company_of_its_own_batch(trained):
+def test_a_sample_is_judged_by_the_statistics_of_its_own_batch(trained):
     net, params, buffers, dataset = trained
-    found = Company(sizes=(10, 100))(*trained)
+    found = BatchDependence(sizes=(10, 100))(*trained)
     assert set(found) == {"mixed10", "mixed100", "sorted10", "sorted100"}
     order = dataset.y_test.argsort(stable=True)
     for run in (0, 1):
@@ -52,7 +57,7 @@ def test_a_drift_is_seen_in_eval_mode_and_hidden_by_the_tests_own_statistics(tra
     _, expected = train.evaluate(net, params, buffers, x, dataset.y_test)
     torch.testing.assert_close(found["drift_eval"], expected)
     torch.testing.assert_close(
-        found["drift_bulk"], Company(sizes=(100,))(*trained)["mixed100"], atol=0.02, rtol=0
+        found["drift_bulk"], BatchDependence(sizes=(100,))(*trained)["mixed100"], atol=0.02, rtol=0
     )
     assert (found["drift_bulk"] > found["drift_eval"] + 0.1).all()
 
@@ -65,7 +70,7 @@ def test_without_drift_eval_mode_is_the_ordinary_test_accuracy(trained):
 
 def test_the_running_statistics_are_left_alone(trained):
     before = {name: buffer.clone() for name, buffer in trained[2].items()}
-    Company(sizes=(10,))(*trained), Drift(2.0, 3.0)(*trained)
+    BatchDependence(sizes=(10,))(*trained), Drift(2.0, 3.0)(*trained)
     assert all(torch.equal(before[name], buffer) for name, buffer in trained[2].items())
 
 

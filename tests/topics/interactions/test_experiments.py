@@ -1,6 +1,4 @@
-"""What the chapter on interactions reads off 32 cells, and draws: recipes, orders, paths, rivals,
-noise.
-"""
+"""Recipes of the cells, what is read off them, and what noise alone shows."""
 
 import numpy as np
 import pandas as pd
@@ -9,23 +7,17 @@ import torch
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from labsupport import plots
 from labsupport.augment import Mixup, RandomCrop
 from labsupport.models import MLP
 from labsupport.rules import SGD
-from labsupport.topics.interactions import experiments as toy
-from labsupport.topics.interactions import figures as draw
+from labsupport.topics.interactions import experiments
 from labsupport.topics.interactions import reference as it
-from labsupport.types import Arm, Interval, Recipe, Result
+from labsupport.types import Arm, Recipe, Result
 
 BASE = Recipe(MLP(), SGD())
+
+
 LEVELS = {"decay": 0.01, "dropout": 0.2, "crop": 4.0, "mixup": 0.3}
-
-
-@pytest.fixture(autouse=True)
-def closed():
-    yield
-    plots.plt.close("all")
 
 
 def noise(*shape, seed=1):
@@ -36,7 +28,7 @@ def made(per_cell, metric="test_accuracy", epochs=(1,)):
     """A result whose cell c has these values, one a seed, times the epoch; arms in a shuffled
     order.
     """
-    names = [toy.name(cell) for cell in range(32)]
+    names = [experiments.cell_name(cell) for cell in range(32)]
     rows = [
         (names[cell], seed, epoch, metric, value * epoch)
         for cell in reversed(range(32))
@@ -51,7 +43,7 @@ def searched(best):
     """A search of every cell at 0.1 and 0.2, one seed, in which ``best(cell)`` says which rate
     wins; the other has 0.1.
     """
-    arms = toy.factorial(BASE, LEVELS, {False: (0.1, 0.2), True: (0.1, 0.2)})
+    arms = experiments.factorial(BASE, LEVELS, {False: (0.1, 0.2), True: (0.1, 0.2)})
     rows = [
         (
             arm.name,
@@ -66,45 +58,45 @@ def searched(best):
     return Result(table, table.iloc[:0], tuple(arms), (100,), 0.0)
 
 
-# -- cells -----------------------------------------------------------------------------------------
-
-
 def test_a_cell_has_the_tricks_of_its_bits_and_no_others():
-    full, none = toy.recipe(BASE, toy.ALL, LEVELS), toy.recipe(BASE, 0, {})
+    full, none = experiments.recipe(BASE, experiments.ALL, LEVELS), experiments.recipe(BASE, 0, {})
     assert none == BASE
     assert (full.model.norm, full.rule.weight_decay, full.model.dropout) == ("batch", 0.01, 0.2)
     assert (full.augment, full.mixup) == ((RandomCrop(4),), Mixup(0.3))
     assert (
-        toy.recipe(BASE, 0b01000, LEVELS).augment and not toy.recipe(BASE, 0b10111, LEVELS).augment
+        experiments.recipe(BASE, 0b01000, LEVELS).augment
+        and not experiments.recipe(BASE, 0b10111, LEVELS).augment
     )
-    assert toy.name(0b01001) == "norm + crop" and toy.name(0) == "none"
+    assert experiments.cell_name(0b01001) == "norm + crop" and experiments.cell_name(0) == "none"
 
 
 def test_the_factorial_has_every_cell_at_the_rates_of_its_kind():
-    arms = toy.factorial(BASE, LEVELS, {False: (0.1, 0.2), True: (0.05,)})
+    arms = experiments.factorial(BASE, LEVELS, {False: (0.1, 0.2), True: (0.05,)})
     assert len({arm.name for arm in arms}) == 16 * 2 + 16
     assert all((arm.recipe.rule.lr == 0.05) == (arm.recipe.model.norm == "batch") for arm in arms)
 
 
 def test_tricks_alone_come_at_every_strength_and_rate():
-    arms = toy.alone(BASE, {"crop": (2, 4), "decay": (0.1,)}, (0.1, 0.2))
+    arms = experiments.single_tricks(BASE, {"crop": (2, 4), "decay": (0.1,)}, (0.1, 0.2))
     assert [arm.values["strength"] for arm in arms] == [2, 2, 4, 4, 0.1, 0.1]
     assert all(arm.recipe.model.norm is None for arm in arms)
 
 
 def test_cells_stand_in_standard_order_whatever_the_order_of_the_arms():
-    y = toy.cells(made([(cell / 100, cell / 100) for cell in range(32)]))
+    y = experiments.cells(made([(cell / 100, cell / 100) for cell in range(32)]))
     assert y.shape == (2, 32) and torch.allclose(y[0], torch.arange(32.0).double())
 
 
 @pytest.mark.parametrize("metric, guess", [("test_accuracy", 10.0), ("test_loss", 230.2585)])
 def test_a_run_that_diverged_counts_as_a_guess_among_ten(metric, guess):
-    y = toy.cells(made([(0.5, np.nan if cell == 3 else 0.5) for cell in range(32)], metric), metric)
+    y = experiments.cells(
+        made([(0.5, np.nan if cell == 3 else 0.5) for cell in range(32)], metric), metric
+    )
     assert y[1, 3].item() == pytest.approx(guess) and y[0, 3] == y[1, 4] == 50.0
 
 
 def test_the_course_has_every_epoch_that_was_measured():
-    course = toy.course(
+    course = experiments.by_epoch(
         made([(cell / 100, 0.0) for cell in range(32)], epochs=(1, 2)), "test_accuracy"
     )
     assert list(course) == [1, 2] and torch.allclose(course[2][0], 2 * torch.arange(32.0).double())
@@ -113,25 +105,25 @@ def test_the_course_has_every_epoch_that_was_measured():
 def test_the_search_is_read_at_one_rate_or_with_each_cell_at_its_own():
     """Cells with batch norm, the odd ones, are best at 0.2, the others at 0.1."""
     found = searched(lambda cell: 0.2 if cell & 1 else 0.1)
-    assert toy.searched_at(found, 0.2)[0].tolist() == [
+    assert experiments.searched_at(found, 0.2)[0].tolist() == [
         50.0 if cell & 1 else 10.0 for cell in range(32)
     ]
-    assert toy.searched_at(found).unique().tolist() == [50.0]
+    assert experiments.searched_at(found).unique().tolist() == [50.0]
 
 
 def test_a_cell_of_which_every_rate_diverged_is_chosen_as_a_guess():
     found = searched(lambda cell: np.nan)
     found.table.loc[found.table["arm"].str.startswith("norm, "), "value"] = np.nan
     assert (
-        toy.searched_at(found)[0, :3].tolist() == [10.0, 10.0, 10.0]
-        and len(toy.at_best_rates(found)) == 32
+        experiments.searched_at(found)[0, :3].tolist() == [10.0, 10.0, 10.0]
+        and len(experiments.at_best_rates(found)) == 32
     )
 
 
 def test_the_rates_chosen_are_counted_and_one_not_tried_is_no_zero():
     found = searched(lambda cell: 0.2 if cell in (0, 1, 3) else 0.1)
-    table = toy.rates_chosen(
-        found, toy.at_best_rates(found), {False: (0.1, 0.2, 0.4), True: (0.1, 0.2)}
+    table = experiments.rates_chosen(
+        found, experiments.at_best_rates(found), {False: (0.1, 0.2, 0.4), True: (0.1, 0.2)}
     )
     assert table.loc["none"].tolist() == [15, 1, 0] and table.loc["batch norm"].tolist() == [
         14,
@@ -140,13 +132,14 @@ def test_the_rates_chosen_are_counted_and_one_not_tried_is_no_zero():
     ]
 
 
-# -- what is read off them -------------------------------------------------------------------------
-
-
 def test_the_orders_of_the_analysis_of_variance_are_the_sums_of_squares():
     y = noise(4, 32)
-    fitted = ols("accuracy ~ C(seed) + norm*decay*dropout*crop*mixup", toy.tidy(y)).fit()
-    table, parts, order = toy.by_order(anova_lm(fitted)), it.sums_of_squares(y), it.orders(5)[1:]
+    fitted = ols("accuracy ~ C(seed) + norm*decay*dropout*crop*mixup", experiments.tidy(y)).fit()
+    table, parts, order = (
+        experiments.by_order(anova_lm(fitted)),
+        it.sums_of_squares(y),
+        it.orders(5)[1:],
+    )
     assert table["df"].tolist() == [5, 10, 10, 6, 3, 93] and table["share"].sum() == pytest.approx(
         1
     )
@@ -165,14 +158,16 @@ def test_half_of_the_cells_shows_an_effect_with_its_alias():
     x = it.design(5)
     odd = (x > 0).sum(1) % 2 == 1
     crop = y[:, odd & (x[:, 3] > 0)].mean() - y[:, odd & (x[:, 3] < 0)].mean()
-    assert toy.half(it.effects(y), "crop").estimate == pytest.approx(crop.item())
+    assert experiments.half_fraction(it.effects(y), "crop").mean().item() == pytest.approx(
+        crop.item()
+    )
 
 
 def test_a_switch_compares_a_cell_with_the_one_that_differs_in_one_trick():
     y = torch.arange(32.0).double().square().expand(3, 32)
     assert (
-        toy.switched(y, "decay", 0b00001).tolist()
-        == toy.switched(y, "decay", 0b00011).tolist()
+        experiments.simple_effect(y, "decay", 0b00001).tolist()
+        == experiments.simple_effect(y, "decay", 0b00011).tolist()
         == [9 - 1] * 3
     )
 
@@ -183,15 +178,15 @@ def test_the_walk_stops_at_the_first_cell_from_which_nothing_gains():
     """
     y = torch.zeros(2, 32).double()
     y[:, 0b01000], y[:, 0b01001], y[:, 0b10110] = 9.0, 11.0, 50.0
-    path = toy.walk(y)
-    assert [toy.name(cell) for cell in path] == ["none", "crop", "norm + crop"]
-    assert toy.tried(path) == 1 + 5 + 4 + 3
+    path = experiments.greedy_path(y)
+    assert [experiments.cell_name(cell) for cell in path] == ["none", "crop", "norm + crop"]
+    assert experiments.cells_tried(path) == 1 + 5 + 4 + 3
 
 
 def test_the_walk_goes_on_to_the_end_where_everything_gains():
     y = torch.tensor([[float(cell.bit_count()) for cell in range(32)]]).double()
-    path = toy.walk(y)
-    assert path[-1] == toy.ALL and len(path) == 6 and toy.tried(path) == 16
+    path = experiments.greedy_path(y)
+    assert path[-1] == experiments.ALL and len(path) == 6 and experiments.cells_tried(path) == 16
 
 
 def test_the_walk_down_only_takes_out():
@@ -200,7 +195,7 @@ def test_the_walk_down_only_takes_out():
     """
     y = torch.zeros(1, 32).double()
     y[:, 0b11011], y[:, 0b01011], y[:, 0b01001], y[:, 0b01101] = 1.0, 2.0, 3.0, 9.0
-    assert toy.walk(y, toy.ALL) == [0b11111, 0b11011, 0b01011, 0b01001]
+    assert experiments.greedy_path(y, experiments.ALL) == [0b11111, 0b11011, 0b01011, 0b01001]
 
 
 def test_each_way_to_choose_ends_where_its_cells_allow():
@@ -210,8 +205,14 @@ def test_each_way_to_choose_ends_where_its_cells_allow():
     y = torch.zeros(1, 32).double() - 5
     y[:, 0], y[:, 0b00001], y[:, 0b10000], y[:, 0b10001], y[:, 0b00110] = 0.0, 3.0, 2.0, -4.0, 9.0
     y[:, 0b11100] = 4.0
-    found = {how: (cost, toy.name(cell)) for how, (cost, cell) in toy.ways(y).items()}
-    assert found["no trick"] == (1, "none") and found["all five, untried"] == (1, toy.name(toy.ALL))
+    found = {
+        how: (cost, experiments.cell_name(cell))
+        for how, (cost, cell) in experiments.selection_strategies(y).items()
+    }
+    assert found["no trick"] == (1, "none") and found["all five, untried"] == (
+        1,
+        experiments.cell_name(experiments.ALL),
+    )
     assert found["each alone, keep the best"] == (6, "norm")
     assert found["each alone, keep all that gain"] == (6, "norm + mixup")
     assert found["walk up from none"] == (10, "norm")
@@ -223,14 +224,17 @@ def test_rivals_of_the_best_are_those_that_noise_does_not_tell_apart():
     y = noise(10, 32) * 0.1 + 40
     y[:, 5] += 10
     y[:, 9] += 10
-    table = toy.rivals(y, y)
-    assert set(table.index[table["p"] > 0.05]) == {toy.name(5), toy.name(9)}
+    table = experiments.compare_with_best(y, y)
+    assert set(table.index[table["p"] > 0.05]) == {
+        experiments.cell_name(5),
+        experiments.cell_name(9),
+    }
     assert table["tricks"].is_monotonic_increasing
 
 
 def test_the_largest_of_noise_looks_real_most_of_the_time():
     """1 - 0.95^26 = 0.736; two thousand experiments know it to a standard error of 0.01."""
-    seen = toy.largest_of_nothing()
+    seen = experiments.false_alarm_rates()
     assert seen["largest"] == pytest.approx(1 - 0.95**26, abs=0.04)
     assert seen["one"] == pytest.approx(0.05, abs=0.02) and seen["holm"] == pytest.approx(
         0.05, abs=0.02
@@ -238,80 +242,4 @@ def test_the_largest_of_noise_looks_real_most_of_the_time():
 
 
 def test_an_interval_is_written_with_signs():
-    assert toy.shown(Interval(1.25, -0.5, 3.0, 10)) == "+1.2 (-0.5 to +3.0)"
-
-
-# -- what is drawn ---------------------------------------------------------------------------------
-
-
-def test_two_tricks_say_their_effects_in_the_title():
-    """40, 44 with A, 44 with B, 40 with both: no main effect, and an interaction of -4."""
-    title = draw.two_tricks(4.0, 0.0).axes[0].get_title("left")
-    assert "A +0.0, B +0.0, interaction -4.0" in title and "antagonism" in title
-
-
-def test_a_forest_fills_the_markers_that_are_clear_of_zero():
-    effects = noise(10, 32)
-    effects = effects - effects.mean(0)
-    effects[:, 1] += 5
-    _, (ax,) = plots.figure()
-    draw.forest(ax, effects)
-    labels = [tick.get_text() for tick in ax.get_yticklabels()]
-    assert len(labels) == 15 and labels[-1] == "norm"
-    filled = [
-        line.get_markerfacecolor() != "white" for line in ax.lines if len(line.get_xdata()) == 1
-    ]
-    assert filled[-1] and sum(filled) == 1
-
-
-def test_an_interaction_plot_averages_over_the_other_tricks():
-    y = torch.stack([torch.arange(32.0), torch.arange(32.0)]).double()
-    _, (ax,) = plots.figure()
-    draw.pair(ax, y, "norm", "decay")
-    heights = [container.lines[0].get_ydata().tolist() for container in ax.containers]
-    assert heights == draw.face(y, "norm", "decay").tolist() == [[14, 16], [15, 17]]
-
-
-def test_the_switches_say_where_their_cell_stands_and_what_to_do_next():
-    y = torch.arange(32.0).double() + noise(10, 32) * 0.01
-    fig = draw.standing(y)(norm="on", mixup="on")
-    here, best = (ax.get_title("left") for ax in fig.axes)
-    assert here.startswith("norm + mixup\n17.0 %") and "place 15 of 32" in here
-    assert best == "best switch from here:\ncrop on (+8.0)"
-
-
-def test_the_fit_shows_every_cell_once():
-    _, (ax,) = plots.figure()
-    draw.fit(ax, torch.arange(32.0).expand(2, 32), torch.arange(32.0).flip(0).expand(2, 32))
-    assert sum(len(line.get_xdata()) for line in ax.lines) == 32
-    assert {text.get_text() for text in ax.texts} == {"none", "all five"}, (
-        "cell 0 is the best one here"
-    )
-
-
-def test_the_share_of_a_course_of_pure_main_effects_is_zero():
-    y = it.design(5).sum(1).expand(4, 32) + torch.arange(4.0).double()[:, None]
-    _, (ax,) = plots.figure()
-    draw.shares(ax, {"made up": {10: y, 20: 2 * y}})
-    assert ax.lines[0].get_xdata().tolist() == [10, 20]
-    assert ax.lines[0].get_ydata() == pytest.approx([0.0, 0.0], abs=1e-12)
-
-
-def test_decisions_show_where_all_seeds_and_each_single_seed_lead():
-    """Cell 8 is best on average; one seed of three would take cell 9."""
-    valid, test = torch.zeros(3, 32).double(), torch.arange(32.0).double() + noise(10, 32) * 0.01
-    valid[:, 8], valid[0, 9] = 5.0, 6.0
-    _, (ax,) = plots.figure()
-    draw.decisions(ax, valid, test)
-    labels = [tick.get_text() for tick in ax.get_yticklabels()]
-    row = labels.index("all cells, keep the best (32 cells)")
-    single = next(
-        line
-        for line in ax.lines
-        if len(line.get_xdata()) == 3 and row - 0.5 < line.get_ydata()[0] < row
-    )
-    assert single.get_xdata().round().tolist() == [9, 8, 8]
-    assert single.get_ydata() == pytest.approx([row - 0.2, row - 0.2, row - 0.27]), (
-        "equal ones stand below each other"
-    )
-    assert ax.texts[row].get_text() == "crop"
+    assert experiments.interval_text(torch.tensor([1.0, 3.0])) == "+2.0 (-10.7 to +14.7)"

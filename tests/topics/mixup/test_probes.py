@@ -32,23 +32,23 @@ def answers(net, params, buffers, x):
     return net.forward(params, buffers, x.expand(len(params.flat), *x.shape)).softmax(-1)
 
 
-def test_couples_are_of_different_classes_as_many_as_asked_and_always_the_same():
+def test_different_class_pairs_are_of_different_classes_as_many_as_asked_and_always_the_same():
     y = dataset().y_test
-    first, last = probes.couples(y, 300)
+    first, last = probes.different_class_pairs(y, 300)
     assert len(first) == len(last) == 300 and not (y[first] == y[last]).any()
-    assert torch.equal(first, probes.couples(y, 300)[0])
+    assert torch.equal(first, probes.different_class_pairs(y, 300)[0])
 
 
-def test_couples_of_one_class_are_refused():
+def test_different_class_pairs_of_one_class_are_refused():
     with pytest.raises(ValueError, match="all 5 labels are 2"):
-        probes.couples(torch.full((5,), 2), 3)
+        probes.different_class_pairs(torch.full((5,), 2), 3)
 
 
 def test_a_segment_is_measured_as_by_a_loop_over_its_pairs():
     net, params, buffers = network()
     data = dataset()
     found = probes.Segments(drawn=60, steps=4)(net, params, buffers, data)
-    starts, ends = probes.couples(data.y_test, 60)
+    starts, ends = probes.different_class_pairs(data.y_test, 60)
     for run in range(3):
         bends, thirds = [], []
         for a, b in zip(starts.tolist(), ends.tolist(), strict=True):
