@@ -117,10 +117,10 @@ class Uncertainty:
         events = {"errors": (scores, prediction != dataset.y_test)}
         for name, x in out_of_distribution(dataset.x_test).items():
             others, _ = self._uncertainties(net, params, buffers, x)
-            familiar = torch.zeros_like(prediction, dtype=torch.bool)
+            in_test = torch.ones_like(prediction, dtype=torch.bool)
             events[name] = (
                 {kind: torch.cat([scores[kind], others[kind]], 1) for kind in scores},
-                torch.cat([familiar, ~familiar], 1),
+                torch.cat([~in_test, in_test], 1),
             )
         return {
             f"{event}_{kind}": auroc(happened, score)
@@ -131,7 +131,7 @@ class Uncertainty:
     def _uncertainties(
         self, net: MLP, params: Stack, buffers: dict[str, Tensor], x: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Three measures of uncertainty, each (R, N), and the prediction of the single pass (R, N)."""
+        """Three measures of uncertainty and the prediction of the single pass, each (R, N)."""
         single = net.forward(
             params, buffers, x.to(params.flat.dtype).expand(len(params.flat), *x.shape)
         ).softmax(-1)
