@@ -1,17 +1,14 @@
-"""Plots, toys and listings show what was measured, and say so when something is missing."""
+"""Plots and listings show what was measured, and say so when something is missing."""
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from labsupport import compare, plots
 from labsupport.listing import listing
 from labsupport.models import MLP
 from labsupport.rules import SGD
-from labsupport.topics.weight_decay import experiments as trajectories
-from labsupport.topics.weight_decay import figures as toy
 from labsupport.topics.weight_decay import reference as wd
 from labsupport.types import Arm, Interval, Recipe, Result
 
@@ -92,50 +89,7 @@ def test_every_colour_of_a_line_stands_out_from_the_paper():
     assert all((paper + 0.05) / (luminance(colour) + 0.05) >= 3 for colour in plots.COLOURS)
 
 
-def test_without_decay_the_two_adams_walk_one_path():
-    paths = toy.paths(lr=0.03, weight_decay=0.0)
-    assert torch.equal(paths["Adam + L2"], paths["AdamW"])
-
-
-def test_sgd_and_adam_with_l2_end_at_the_penalized_minimum_and_adamw_does_not():
-    minimum = toy.CURVATURE * toy.MINIMUM / (toy.CURVATURE + 0.3)
-    ends = {name: points[-1] for name, points in toy.paths(lr=0.1, weight_decay=0.3).items()}
-    assert (ends["SGD"] - minimum).norm() < 1e-3 and (ends["Adam + L2"] - minimum).norm() < 1e-2
-    assert (ends["AdamW"] - minimum).norm() > 0.1
-
-
-def test_the_plane_says_in_its_title_where_each_path_ends():
-    fig = toy.plane(0.1, 0.3)
-    assert "SGD at (0.50, 0.95)" in fig.axes[0].get_title("left")
-
-
-def test_the_patients_logs_hold_what_their_codes_removed():
-    for name, log in toy.patients(steps=5).items():
-        removed = log.w_before - log.lr * log.g - log.w_after
-        torch.testing.assert_close(
-            removed, toy.PATIENTS[name](log.lr, log.weight_decay) * log.w_before
-        )
-
-
 def test_a_listing_is_the_source_without_its_docstring():
     shown = listing(wd.sgd_step).data
     assert "return w - lr * g - lr * weight_decay * w" in shown and "Args:" not in shown
     assert shown.startswith("```python\ndef sgd_step(")
-
-
-def test_a_gap_starts_at_zero_and_equal_recipes_stay_together():
-    recipe = Recipe(
-        MLP((40, 8, 10)), SGD(lr=0.1, weight_decay=0.1), train_size=200, dtype="float64"
-    )
-    gap = trajectories.gap(recipe, recipe, [0, 1], steps=4)
-    assert gap.shape == (5, 2) and gap.max() == 0
-
-
-def test_the_course_of_norms_has_a_row_for_every_step_and_one_for_the_start():
-    recipe = Recipe(MLP((40, 8, 6, 10)), SGD(lr=0.1), train_size=200, epochs=2)
-    course = trajectories.norm_course(recipe, [0, 1])
-    assert (
-        len(course) == 2 * 2 + 1
-        and len(course[0]) == 2
-        and all(norm > 0 for row in course for norm in row)
-    )

@@ -18,7 +18,7 @@ from labsupport.topics.alternating_minimization import experiments as alternatin
 from labsupport.topics.batch_norm import experiments as batch_norm
 from labsupport.topics.feedback_alignment import experiments as feedback_runs
 from labsupport.topics.mixup import experiments as mixup
-from labsupport.topics.weight_decay import experiments as trajectories
+from labsupport.topics.weight_decay import experiments as weight_decay
 from labsupport.types import Arm, Interval, Recipe
 from tests import small as files
 
@@ -339,11 +339,11 @@ def test_the_two_profiles_do_not_share_results(full, trained_on, monkeypatch):
 def test_runs_compared_step_by_step_are_those_that_a_study_trains(full):
     """The course of the norms of a study's own recipe, replayed in the study."""
     batch_norm = study.vary(DENSE, norm="batch", epochs=1, valid_size=0)
-    course = trajectories.norm_course(batch_norm, seeds=[0, 1])
+    course = weight_decay.norm_course(batch_norm, seeds=[0, 1])
     assert len(course) == 1 + files.TRAIN * 1000 // 4000 // 20 and len(course[0]) == 2
     replay = study.vary(batch_norm, rule=rules.EffectiveLRReplay(lr=0.1, course=course))
     assert np.isfinite(study.study([Arm("replay", replay)], seeds=[0, 1]).table["value"]).all()
-    assert trajectories.gap(batch_norm, study.vary(batch_norm, lr=0.2), [0, 1], steps=5).shape == (
+    assert weight_decay.gap(batch_norm, study.vary(batch_norm, lr=0.2), [0, 1], steps=5).shape == (
         6,
         2,
     )

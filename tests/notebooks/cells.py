@@ -45,6 +45,19 @@ def lines_of_code(cell: NotebookNode) -> int:
     )
 
 
+def imports(cell: NotebookNode, package: str) -> bool:
+    """Whether a code cell imports a package or something of it."""
+    names = [
+        name
+        for node in ast.walk(tree(cell))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+        )
+    ]
+    return any((name or "").split(".")[0] == package for name in names)
+
+
 def grading(cell: NotebookNode) -> dict:
     return cell.metadata.get("nbgrader", {})
 

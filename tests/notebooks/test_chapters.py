@@ -27,6 +27,7 @@ SECTIONS = (
 MAX_LINES = 15
 MAX_COLUMNS = 88
 """What fits beside the page's list of contents; a longer line scrolls out of sight."""
+MAX_SETUP_LINES = 6
 MIN_EXERCISES = 3
 STUB_OR_CHECK = {
     "schema_version",
@@ -63,6 +64,13 @@ def test_code_cells_are_short(chapter):
         if cells.lines_of_code(cell) > MAX_LINES
     ]
     assert long == []
+
+
+def test_the_first_code_cell_is_a_short_set_up_and_imports_all_that_is_ours(chapter):
+    setup, *others = cells.code_cells(cells.read(chapter))
+    assert cells.lines_of_code(setup) <= MAX_SETUP_LINES, setup.source
+    assert "labsupport" in setup.source
+    assert [cell.source for cell in others if cells.imports(cell, "labsupport")] == []
 
 
 def test_code_fits_on_the_page(chapter):

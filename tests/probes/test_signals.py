@@ -89,12 +89,12 @@ def test_knocking_out_nothing_leaves_the_accuracy(dataset):
     assert torch.allclose(found, train.evaluate(NET, params, {}, dataset.x_test, dataset.y_test)[1])
 
 
-def test_the_wrong_mode_has_no_spread_without_dropout_and_some_with_it(dataset):
+def test_the_wrong_mode_does_not_vary_without_dropout_and_does_with_it(dataset):
     params = drawn(NET, 0)
-    assert dropout.WrongMode(3)(NET, params, {}, dataset)["train_mode_spread"].item() == 0
+    assert dropout.WrongMode(3)(NET, params, {}, dataset)["train_mode_std"].item() == 0
     assert (
         dropout.WrongMode(3)(dataclasses.replace(NET, dropout=0.5), params, {}, dataset)[
-            "train_mode_spread"
+            "train_mode_std"
         ].item()
         > 0
     )

@@ -1,5 +1,5 @@
-"""What a backward pass by hand finds: whether it is right, how much of a gradient each layer lets
-through, who is silent.
+"""Probes by a backward pass by hand: its error, the share of a gradient that each layer lets
+through, and the units that are silent.
 """
 
 import torch
@@ -20,8 +20,8 @@ ROWS = 100
 def backprop_error(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """How far gradients by hand are from autograd's, relative to their length, in the worst of the
-    parameters.
+    """Measure how far gradients by hand are from autograd's, relative to their length, in the worst
+    of the parameters.
 
     ``by_hand`` is the reference implementation, ``by_book`` what the book's networks are trained
     with: for ReLU a fast backward pass of their own.
@@ -45,7 +45,7 @@ def backprop_error(
 def layer_bound(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""The largest share of its bound that any layer lets through, over layers and samples:
+    r"""Find the largest share of its bound that any layer lets through, over layers and samples:
     ``bound``, at most 1.
 
     On its way from :math:`x_l` down to :math:`x_{l-1}` a gradient is multiplied by slopes, of which
@@ -74,7 +74,8 @@ def layer_bound(
 def silent_units(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """The share of hidden units whose output is at most 0 for every training sample: ``silent``.
+    """Count the hidden units whose output is at most 0 for every training sample, as a share:
+    ``silent``.
 
     Such a ReLU unit is dead. A leaky one is not: a little gradient still reaches it.
     """
@@ -84,7 +85,7 @@ def silent_units(
 
 
 def layers(net: MLP, params: Stack) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights (R, out, in) and biases (R, out) of the layers, first layer first.
+    """List the weights (R, out, in) and biases (R, out) of the layers, first layer first.
 
     Raises:
         ValueError: for a network with batch norm, which the backward pass of this chapter does not

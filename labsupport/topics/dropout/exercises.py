@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, NONZERO, form, one_of, tensor
 from labsupport.topics.dropout import reference
-from labsupport.topics.dropout.figures import LAYERS
+from labsupport.topics.dropout.experiments import LAYERS
 
 _UNIFORM = (0.875, 0.125, 0.4375, 0.6875, 0.3125)  # exact in float32, so that an example is short
 _RATES = (0.2, 0.25, 0.8, 0.75)

@@ -1,5 +1,5 @@
-"""What dropout leaves behind: networks with units taken out, in the wrong mode, and as an ensemble
-of masks.
+"""Probes of networks trained with dropout: with units taken out, in the wrong mode, as an ensemble
+of masks, and on out-of-distribution inputs.
 
 Every run is given the same masks, so a run measures the same alone or among fifty.
 """
@@ -19,7 +19,7 @@ from labsupport.types import Dataset
 
 @dataclass(frozen=True)
 class Knockout:
-    """Test accuracy with a share of the hidden units taken out at random:
+    """Measure test accuracy with a share of the hidden units taken out at random:
     ``accuracy_without_<share>``.
 
     Each sample loses other units; those that stay are divided by 1 - share, as in training with
@@ -48,12 +48,11 @@ class Knockout:
 
 @dataclass(frozen=True)
 class WrongMode:
-    """Test accuracy with training's dropout left on: the mean ``train_mode_accuracy`` and its
-    spread over passes.
+    """Measure test accuracy with training's dropout left on: the mean ``train_mode_accuracy`` over
+    passes and its standard deviation ``train_mode_std``.
 
     Args:
-        passes: evaluations of the whole test part; ``train_mode_spread`` is their standard
-            deviation.
+        passes: evaluations of the whole test part.
     """
 
     passes: int = 20
@@ -64,13 +63,13 @@ class WrongMode:
         found = _accuracies(
             passes(net, params, buffers, dataset.x_test, net.dropout, self.passes), dataset.y_test
         )
-        return {"train_mode_accuracy": found.mean(0), "train_mode_spread": found.std(0)}
+        return {"train_mode_accuracy": found.mean(0), "train_mode_std": found.std(0)}
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Test accuracy of the mean of T sub-networks: ``accuracy_of_<T>``. Each sample has masks of
-    its own.
+    """Measure test accuracy of the mean of T sub-networks: ``accuracy_of_<T>``. Each sample has
+    masks of its own.
 
     ``accuracy_of_1`` is the mean over all the single sub-networks.
 
@@ -96,15 +95,14 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """How well a network's doubt ranks its errors, and inputs of another kind: areas under the ROC
-    curve.
+    """Measure how well a network's uncertainty ranks its errors and out-of-distribution inputs:
+    areas under the ROC curve.
 
     ``<event>_single`` by the entropy of one pass in eval mode, ``<event>_mc`` by the entropy of the
     mean of several passes with dropout left on, ``<event>_mutual`` by what the passes disagree on:
-    that entropy minus the mean of
-    theirs. The events: ``errors``, of the single pass, on the test part; ``shuffled``, the test
-    signals with their samples in another order, the same for all; ``noise``, white noise with the
-    test part's mean and deviation.
+    that entropy minus the mean of theirs (the mutual information of class and mask). The events:
+    ``errors``, of the single pass, on the test part; ``shuffled`` and ``noise``, the inputs that
+    :func:`out_of_distribution` makes of the test part.
 
     Args:
         passes: T, with dropout left on.
@@ -115,25 +113,25 @@ class Uncertainty:
     def __call__(
         self, net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
     ) -> dict[str, Tensor]:
-        doubts, prediction = self._doubts(net, params, buffers, dataset.x_test)
-        events = {"errors": (doubts, prediction != dataset.y_test)}
-        for name, x in strangers(dataset.x_test).items():
-            others, _ = self._doubts(net, params, buffers, x)
-            strange = torch.zeros_like(prediction, dtype=torch.bool)
+        scores, prediction = self._uncertainties(net, params, buffers, dataset.x_test)
+        events = {"errors": (scores, prediction != dataset.y_test)}
+        for name, x in out_of_distribution(dataset.x_test).items():
+            others, _ = self._uncertainties(net, params, buffers, x)
+            in_test = torch.ones_like(prediction, dtype=torch.bool)
             events[name] = (
-                {kind: torch.cat([doubts[kind], others[kind]], 1) for kind in doubts},
-                torch.cat([strange, ~strange], 1),
+                {kind: torch.cat([scores[kind], others[kind]], 1) for kind in scores},
+                torch.cat([~in_test, in_test], 1),
             )
         return {
-            f"{event}_{kind}": areas(happened, score)
-            for event, (scores, happened) in events.items()
-            for kind, score in scores.items()
+            f"{event}_{kind}": auroc(happened, score)
+            for event, (by_kind, happened) in events.items()
+            for kind, score in by_kind.items()
         }
 
-    def _doubts(
+    def _uncertainties(
         self, net: MLP, params: Stack, buffers: dict[str, Tensor], x: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Three measures of doubt, each (R, N), and the prediction of the single pass (R, N)."""
+        """Three measures of uncertainty and the prediction of the single pass, each (R, N)."""
         single = net.forward(
             params, buffers, x.to(params.flat.dtype).expand(len(params.flat), *x.shape)
         ).softmax(-1)
@@ -147,16 +145,20 @@ class Uncertainty:
         }, single.argmax(-1)
 
 
-def strangers(x: Tensor) -> dict[str, Tensor]:
-    """Inputs that no network of the book was trained on, made of inputs (N, ...) and as many."""
+def out_of_distribution(x: Tensor) -> dict[str, Tensor]:
+    """Make of inputs (N, ...) as many that no network was trained on.
+
+    ``shuffled``: each input with its numbers in another order, the same for all; ``noise``: white
+    noise with the mean and standard deviation of x.
+    """
     order = torch.randperm(x[0].numel(), generator=runtime.generator(0, "shuffled")).to(x.device)
     noise = torch.empty(x.shape).normal_(generator=runtime.generator(0, "noise")).to(x)
     return {"shuffled": x.flatten(1)[:, order].view(x.shape), "noise": x.mean() + x.std() * noise}
 
 
-def areas(happened: Tensor, score: Tensor) -> Tensor:
-    """(R,) the area under the ROC curve of a score (R, N) for an event (R, N); NaN where all or
-    none happened.
+def auroc(happened: Tensor, score: Tensor) -> Tensor:
+    """Measure the area under the ROC curve of a score (R, N) for an event (R, N): (R,), NaN where
+    all or none happened.
     """
     mixed = happened.any(1) & ~happened.all(1)
     found = [
@@ -169,14 +171,17 @@ def areas(happened: Tensor, score: Tensor) -> Tensor:
 def passes(
     net: MLP, params: Stack, buffers: dict[str, Tensor], x: Tensor, rate: float | Tensor, count: int
 ) -> Tensor:
-    """Class probabilities (T, R, N, K) of inputs (N, ...) in T passes, each unit dropped with
-    probability ``rate``.
+    """Predict class probabilities (T, R, N, K) of inputs (N, ...) in T passes, each unit dropped
+    with probability ``rate``.
+
+    Raises:
+        ValueError: if there is no pass, or the network has batch norm.
     """
     if count < 1:
         raise ValueError(f"count is {count}; there must be at least one pass")
     dropping = _with_rate(net, rate)
     runs = len(params.flat)
-    rngs = [runtime.generator(0, "masks") for _ in range(runs)]
+    rngs = [runtime.generator(0, "masks") for _ in range(runs)]  # the same masks for every run
     x = x.to(params.flat.dtype).expand(runs, *x.shape)
     return torch.stack(
         [

@@ -1,5 +1,9 @@
 r"""What an initialization does to the signals: mean squares forwards and backwards, layer by layer.
 
+The initializers themselves, from ``zero`` to ``torch_default``, are in
+``labsupport.models.initialization``, because the book's networks draw their weights with them; they
+are imported here as well.
+
 Symbols: W (fan_out, fan_in) weights, b biases, x inputs, z = Wh + b what a layer adds up, h = ρ(z)
 what it puts out. A moment is a mean square, E[h²]; the mean is over the random weights, the units
 and the samples.
@@ -11,6 +15,44 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from labsupport.models.initialization import (
+    SCHEMES,
+    equal_rows,
+    kaiming_normal,
+    kaiming_normal_fan_out,
+    kaiming_uniform,
+    normal,
+    orthogonal,
+    torch_default,
+    xavier_normal,
+    xavier_uniform,
+    zero,
+)
+
+__all__ = [
+    "ACTIVATIONS",
+    "SCHEMES",
+    "VARIANCES",
+    "diagnose",
+    "equal_rows",
+    "gaussian_mean",
+    "growths",
+    "kaiming_normal",
+    "kaiming_normal_fan_out",
+    "kaiming_uniform",
+    "kaiming_weights",
+    "normal",
+    "orthogonal",
+    "predicted",
+    "relu_moments",
+    "torch_default",
+    "weight_gradient",
+    "xavier_normal",
+    "xavier_uniform",
+    "xavier_weights",
+    "zero",
+]
 
 Function = Callable[[Tensor], Tensor]
 Number = float | Tensor
@@ -81,8 +123,7 @@ def kaiming_weights(z: Tensor) -> Tensor:
     Raises:
         ValueError: if z is not a matrix of floating-point numbers.
 
-    Source: He et al. (2015), equation 10. :func:`initialization.kaiming_normal` draws its own
-    numbers.
+    Source: He et al. (2015), equation 10. :func:`kaiming_normal` draws its own numbers.
     """
     _require_matrix(z=z)
     return z * math.sqrt(2 / z.shape[1])

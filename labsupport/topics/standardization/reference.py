@@ -1,5 +1,8 @@
-r"""The bowl of linear regression, how far from round it is, and how many steps gradient descent
-takes on it.
+r"""Standardized inputs, and what they do to gradient descent on the bowl of linear regression.
+
+The pipeline itself (``fit``, ``apply``, ``standardize`` and what can go wrong with it) is in
+``labsupport.ops.standardization``, because training uses it too; it is imported here as well. This
+file has the bowl, how far from round it is, and how many steps gradient descent takes on it.
 
 Symbols: X inputs (N, D), one row a sample; A = [X 1] the design (N, D + 1), its last column the
 constant of the bias; H = AᵀA/N the Hessian; λ its eigenvalues, the curvatures; κ the condition
@@ -11,7 +14,38 @@ import math
 import torch
 from torch import Tensor
 
-from labsupport.ops.standardization import require_samples
+from labsupport.ops.standardization import (
+    Statistics,
+    apply,
+    constant_columns,
+    diagnose,
+    distance,
+    fit,
+    pipelines,
+    require_samples,
+    standardize,
+)
+
+__all__ = [
+    "Statistics",
+    "apply",
+    "best_rate",
+    "condition_number",
+    "constant_columns",
+    "contraction",
+    "curvatures",
+    "design",
+    "diagnose",
+    "distance",
+    "fit",
+    "gradient_step",
+    "hessian",
+    "pipelines",
+    "plan",
+    "standardize",
+    "steps_needed",
+    "steps_taken",
+]
 
 
 def design(x: Tensor, constant: bool = True) -> Tensor:
@@ -143,11 +177,10 @@ def steps_taken(error: Tensor, h: Tensor, *, lr: float | Tensor, factor: float) 
     r"""The first step after which gradient descent has divided its distance to the minimum by
     ``factor``.
 
-    The distance obeys :math:`e_{t+1} = (I - \eta H)\,e_t`. Powers of that matrix, squared until one
-    overshoots, are then
-    taken from the largest to the smallest while they stay short of the goal: every step is taken, T
-    of them by
-    :math:`2\log_2` T products.
+    The distance obeys :math:`e_{t+1} = (I - \eta H)\,e_t`, so T steps are one product with the
+    T-th power of that matrix. Powers are squared until one overshoots, and then applied from the
+    largest to the smallest while they stay short of the goal: T is found by about
+    :math:`2\log_2` T products, not by T steps.
 
     Args:
         error: :math:`e_0 = w_0 - w^\star`, (D,), not zero.

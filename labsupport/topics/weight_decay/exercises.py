@@ -1,6 +1,4 @@
-"""The exercises of the chapter on weight decay: three update rules to write, and one sick run to
-diagnose.
-"""
+"""Exercises on weight decay: three update rules to write, and a log to diagnose."""
 
 import torch
 from hypothesis import assume
@@ -105,6 +103,21 @@ def decay_of_sign(w, g, *, lr, weight_decay):
     return w - lr * g - lr * weight_decay * w.sign()
 
 
+def uphill(w, g, *, lr, weight_decay):
+    """You added the gradient, so the loss grows. Descent subtracts it: - ηg."""
+    return w + lr * g - lr * weight_decay * w
+
+
+def decay_of_square(w, g, *, lr, weight_decay):
+    """You decay by λw². The penalty is λ/2 ‖w‖²; what is subtracted is its gradient, λw."""
+    return w - lr * g - lr * weight_decay * w**2
+
+
+def rate_applied_twice(w, g, *, lr, weight_decay):
+    """You multiplied the decay by the learning rate twice. Once is right: ηλw."""
+    return w - lr * (g + lr * weight_decay * w)
+
+
 def sgd_by_shrinking(w, g, *, lr, weight_decay=0.0):
     """The decay as a factor on the weights."""
     return (1 - lr * weight_decay) * w - lr * g
@@ -164,6 +177,46 @@ def momentum_decay_after_update(w, g, v, *, lr, momentum, weight_decay):
     """
     moved, v = reference.momentum_step(w, g, v, lr=lr, momentum=momentum)
     return moved * (1 - lr * weight_decay), v
+
+
+def momentum_decay_forgotten(w, g, v, *, lr, momentum, weight_decay):
+    """You wrote momentum without decay: weight_decay is never used. A last term, - ηλw, is
+    missing.
+    """
+    return reference.momentum_step(w, g, v, lr=lr, momentum=momentum)
+
+
+def decay_in_both_places(w, g, v, *, lr, momentum, weight_decay):
+    """You decayed the weights and added λw to the gradient as well. Decoupled decay acts once, on
+    w alone.
+    """
+    moved, v = decay_through_velocity(w, g, v, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return moved - lr * weight_decay * w, v
+
+
+def rate_in_velocity(w, g, v, *, lr, momentum, weight_decay):
+    """You put the learning rate into the velocity. Here v is a mean of gradients, and η multiplies
+    it in the step.
+    """
+    v = momentum * v + lr * (1 - momentum) * g
+    return w - v - lr * weight_decay * w, v
+
+
+def velocity_downhill(w, g, v, *, lr, momentum, weight_decay):
+    """You gave the velocity the sign of the step. Here v is a mean of gradients and points uphill;
+    the weights subtract it.
+    """
+    v = momentum * v - (1 - momentum) * g
+    return w + lr * v - lr * weight_decay * w, v
+
+
+def looks_ahead(w, g, v, *, lr, momentum, weight_decay):
+    """You stepped with μv + (1 - μ)g of the new velocity: that is Nesterov's momentum. Step with v
+    itself.
+    """
+    v = momentum * v + (1 - momentum) * g
+    ahead = momentum * v + (1 - momentum) * g
+    return w - lr * ahead - lr * weight_decay * w, v
 
 
 def velocity_first(w, g, v, **hyper):
@@ -232,6 +285,68 @@ def decay_divided(w, g, m, v, t, *, lr, weight_decay, betas, eps):
     m, v = _moments(g, m, v, betas)
     m_hat, v_hat = _corrected(m, v, t, betas)
     return w - lr * (m_hat + weight_decay * w) / (v_hat.sqrt() + eps), m, v
+
+
+def adamw_decay_after_step(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You decayed the weights that Adam had already moved. Decay the old w: both terms start from
+    it.
+    """
+    moved, m, v = reference.adamw_step(w, g, m, v, t, lr=lr, weight_decay=0.0, betas=betas, eps=eps)
+    return moved * (1 - lr * weight_decay), m, v
+
+
+def adamw_decay_forgotten(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You wrote Adam without decay: weight_decay is never used. The term - ηλw is missing."""
+    return reference.adamw_step(w, g, m, v, t, lr=lr, weight_decay=0.0, betas=betas, eps=eps)
+
+
+def first_moment_corrected_alone(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You corrected the bias of m alone. v starts at zero too: divide it by 1 - β₂ᵗ."""
+    m, v = _moments(g, m, v, betas)
+    m_hat, _ = _corrected(m, v, t, betas)
+    return w - lr * weight_decay * w - lr * m_hat / (v.sqrt() + eps), m, v
+
+
+def second_moment_corrected_alone(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You corrected the bias of v alone. m starts at zero too: divide it by 1 - β₁ᵗ."""
+    m, v = _moments(g, m, v, betas)
+    _, v_hat = _corrected(m, v, t, betas)
+    return w - lr * weight_decay * w - lr * m / (v_hat.sqrt() + eps), m, v
+
+
+def eps_before_correction(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You added ε to √v and corrected afterwards, so ε is divided by √(1 - β₂ᵗ) as well. Correct v
+    first, then add ε.
+    """
+    m, v = _moments(g, m, v, betas)
+    size = (1 - betas[1] ** t) ** 0.5 / (1 - betas[0] ** t)
+    return w - lr * weight_decay * w - lr * size * m / (v.sqrt() + eps), m, v
+
+
+def betas_exchanged(w, g, m, v, t, *, betas, **hyper):
+    """You exchanged the betas. β₁ is the memory of m, β₂ that of v."""
+    return reference.adamw_step(w, g, m, v, t, betas=betas[::-1], **hyper)
+
+
+def gradient_not_squared(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You averaged g in v. The second moment averages squares: g²."""
+    m, v = _moments(g, m, v, betas)[0], betas[1] * v + (1 - betas[1]) * g
+    m_hat, v_hat = _corrected(m, v, t, betas)
+    return w - lr * weight_decay * w - lr * m_hat / (v_hat.sqrt() + eps), m, v
+
+
+def old_moments_step(w, g, m, v, t, *, lr, weight_decay, betas, eps):
+    """You stepped with the moments from before. Update m and v first; at the first step the old
+    ones are zero.
+    """
+    m_hat, v_hat = _corrected(m, v, t, betas)
+    return w - lr * weight_decay * w - lr * m_hat / (v_hat.sqrt() + eps), *_moments(g, m, v, betas)
+
+
+def moments_exchanged(w, g, m, v, t, **hyper):
+    """You returned v before m. The order asked for is (w, m, v)."""
+    w, m, v = reference.adamw_step(w, g, m, v, t, **hyper)
+    return w, v, m
 
 
 def eps_under_root(w, g, m, v, t, *, lr, weight_decay, betas, eps):
@@ -390,6 +505,9 @@ EXERCISES = (
             penalty_without_half,
             decay_forgotten,
             decay_of_sign,
+            uphill,
+            decay_of_square,
+            rate_applied_twice,
         ),
         alternatives=(sgd_by_shrinking, sgd_by_penalty),
     ),
@@ -409,6 +527,11 @@ EXERCISES = (
             old_velocity_steps,
             momentum_decay_unscaled,
             momentum_decay_after_update,
+            momentum_decay_forgotten,
+            decay_in_both_places,
+            rate_in_velocity,
+            velocity_downhill,
+            looks_ahead,
             velocity_first,
         ),
         alternatives=(momentum_by_lerp,),
@@ -425,13 +548,22 @@ EXERCISES = (
             "Idea",
             l2_in_gradient,
             adamw_decay_unscaled,
+            adamw_decay_after_step,
+            adamw_decay_forgotten,
             no_bias_correction,
             steps_counted_from_zero,
             steps_counted_ahead,
             decay_divided,
             eps_under_root,
+            eps_before_correction,
             root_forgotten,
+            gradient_not_squared,
+            first_moment_corrected_alone,
+            second_moment_corrected_alone,
+            betas_exchanged,
+            old_moments_step,
             corrected_moments_kept,
+            moments_exchanged,
         ),
         alternatives=(adamw_by_step_size,),
     ),

@@ -1,46 +1,11 @@
-"""Three optimizers go down the same tilted bowl in the plane, with the same learning rate and the
-same decay.
-"""
-
-from collections.abc import Callable
-from typing import NamedTuple
+"""The paths of three optimizers over a bowl, and the logs to diagnose."""
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from torch import Tensor
 
-from labsupport import datasets, plots
-from labsupport.topics.weight_decay import reference as wd
-
-CURVATURE = torch.tensor([0.3, 6.0], dtype=torch.float64)
-"""Of the bowl's two axes: a flat one and a steep one."""
-MINIMUM = torch.tensor([1.0, 1.0], dtype=torch.float64)
-START = torch.tensor([-0.6, 0.2], dtype=torch.float64)
-STEPS = 300
-
-
-def paths(lr: float, weight_decay: float) -> dict[str, Tensor]:
-    """The weights (T + 1, 2) of SGD with decay, Adam with L2 and AdamW on the bowl ½ Σ cᵢ (wᵢ -
-    1)².
-    """
-    rules: dict[str, Callable] = {
-        "SGD": lambda w, g, m, v, t: (wd.sgd_step(w, g, lr=lr, weight_decay=weight_decay), m, v),
-        "Adam + L2": lambda *state: wd.adam_step(*state, lr=lr, weight_decay=weight_decay),
-        "AdamW": lambda *state: wd.adamw_step(*state, lr=lr, weight_decay=weight_decay),
-    }
-    return {name: _walk(rule) for name, rule in rules.items()}
-
-
-def _walk(rule: Callable) -> Tensor:
-    w, m, v = START, torch.zeros(2, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    points = [w]
-    for t in range(1, STEPS + 1):
-        w, m, v = rule(w, CURVATURE * (w - MINIMUM), m, v, t)
-        points.append(w)
-    return torch.stack(points)
+from labsupport import plots
+from labsupport.topics.weight_decay.experiments import CURVATURE, MINIMUM, STEPS, Log, paths
 
 
 def plane(lr: float, weight_decay: float) -> Figure:
@@ -80,62 +45,13 @@ def _bowl(ax: Axes) -> None:
     )
 
 
-class Log(NamedTuple):
-    """The log of a run of SGD with weight decay: what went into each step and what came out."""
-
-    w_before: Tensor
-    """(T, D) weights before each step."""
-    g: Tensor
-    """(T, D) gradient of the loss, without any decay."""
-    w_after: Tensor
-    """(T, D) weights after each step."""
-    lr: float
-    weight_decay: float
-
-
-PATIENTS = {
-    "A": lambda lr, decay: 2 * lr * decay,
-    "B": lambda lr, decay: lr * decay,
-    "C": lambda lr, decay: decay,
-}
-"""The fraction of the weights that each patient's code removes in a step. Do not peek before you
-have diagnosed.
-"""
-
-
-def patients(lr: float = 0.3, weight_decay: float = 0.02, steps: int = 80) -> dict[str, Log]:
-    """Softmax regression on 500 signals of MNIST-1D, trained by three codes that all claim to be
-    SGD with decay.
-    """
-    dataset = datasets.load("mnist1d", train_size=500)
-    x, y = dataset.x_train.double(), dataset.y_train
-    return {
-        name: _log(x, y, lr, weight_decay, steps, fraction(lr, weight_decay))
-        for name, fraction in PATIENTS.items()
-    }
-
-
-def _log(x: Tensor, y: Tensor, lr: float, weight_decay: float, steps: int, fraction: float) -> Log:
-    w = 0.1 * torch.randn(
-        10, x.shape[1], dtype=x.dtype, generator=torch.Generator().manual_seed(0)
-    ).to(x.device)
-    rows = []
-    for _ in range(steps):
-        leaf = w.clone().requires_grad_()
-        (g,) = torch.autograd.grad(F.cross_entropy(x @ leaf.T, y), leaf)
-        after = w - lr * g - fraction * w
-        rows.append((w.flatten(), g.flatten(), after.flatten()))
-        w = after
-    return Log(*(torch.stack(column) for column in zip(*rows, strict=True)), lr, weight_decay)
-
-
-def draw_patients(logs: dict[str, Log]) -> Figure:
-    """The norm of each patient's weights over its steps."""
+def draw_faulty_runs(logs: dict[str, Log]) -> Figure:
+    """Draw the norm of each run's weights over its steps."""
     fig, (ax,) = plots.figure(height=3.2)
     for i, (name, log) in enumerate(logs.items()):
         ax.plot(
             log.w_after.norm(dim=1).cpu(),
-            label=f"patient {name}",
+            label=f"run {name}",
             **{**plots.look(i), "marker": None},
             lw=2,
         )

@@ -1,4 +1,4 @@
-"""Networks with units taken out, in the wrong mode, as ensembles, and in doubt."""
+"""Networks with units taken out, in the wrong mode, as ensembles, and how uncertain they are."""
 
 import dataclasses
 
@@ -46,11 +46,11 @@ def test_the_wrong_mode_of_a_network_without_dropout_is_the_right_one():
     torch.testing.assert_close(
         found["train_mode_accuracy"], accuracy(net, params, buffers, dataset())
     )
-    assert found["train_mode_spread"].abs().max() < 1e-6
+    assert found["train_mode_std"].abs().max() < 1e-6
 
 
 def test_the_wrong_mode_of_a_network_with_dropout_differs_from_pass_to_pass():
-    assert probes.WrongMode(5)(*network(), dataset())["train_mode_spread"].min() > 0
+    assert probes.WrongMode(5)(*network(), dataset())["train_mode_std"].min() > 0
 
 
 def test_the_passes_are_those_of_the_network_itself_with_the_masks_stream():
@@ -98,31 +98,33 @@ def test_a_run_measures_the_same_alone_and_beside_runs_with_other_rates(probe):
         torch.testing.assert_close(together[name][1:2], values, msg=name)
 
 
-def test_without_dropout_the_mean_of_passes_doubts_as_one_pass_does():
+def test_without_dropout_the_mean_of_passes_is_as_uncertain_as_one_pass():
     found = probes.Uncertainty(2)(*network(dropout=0.0), dataset())
     for event in ("errors", "shuffled", "noise"):
         torch.testing.assert_close(found[f"{event}_mc"], found[f"{event}_single"])
 
 
-def test_an_area_is_the_share_of_pairs_in_the_right_order():
+def test_an_auroc_is_the_share_of_pairs_in_the_right_order():
     """Of the six pairs (happened, not) of the first run five are in order; the second run has
     nothing to rank.
     """
     score = torch.tensor([[0.9, 0.4, 0.5, 0.1, 0.2], [0.1, 0.2, 0.3, 0.4, 0.5]])
     happened = torch.tensor([[True, True, False, False, False], [False] * 5])
-    found = probes.areas(happened, score)
+    found = probes.auroc(happened, score)
     assert found[0].item() == pytest.approx(5 / 6) and found[1].isnan()
 
 
-def test_strangers_are_as_many_and_made_of_the_same_numbers_or_of_noise_like_them():
+def test_out_of_distribution_inputs_are_the_same_numbers_shuffled_or_noise_like_them():
     x = 2 + 3 * torch.randn(500, 40, generator=torch.Generator().manual_seed(1))
-    found = probes.strangers(x)
+    found = probes.out_of_distribution(x)
     assert torch.equal(found["shuffled"].sort(1).values, x.sort(1).values) and not torch.equal(
         found["shuffled"], x
     )
     assert found["noise"].mean().item() == pytest.approx(2, abs=0.1)
     assert found["noise"].std().item() == pytest.approx(3, abs=0.1)
-    assert all(torch.equal(found[name], again) for name, again in probes.strangers(x).items())
+    assert all(
+        torch.equal(found[name], again) for name, again in probes.out_of_distribution(x).items()
+    )
 
 
 def test_a_network_with_batch_norm_is_refused():
