@@ -1,6 +1,10 @@
 """A study is trained once, kept whole, and read back to the last bit; what made it is its name."""
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 import types
 import warnings
 
@@ -12,6 +16,7 @@ from labsupport.models import CNN, MLP
 from labsupport.probes.weights import jacobian_norm, weight_norms
 from labsupport.rules import SGD
 from labsupport.types import Arm, Recipe
+from tools import layout
 
 BASE = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=2)
 
@@ -234,3 +239,68 @@ def test_probes_measure_what_they_say(fresh_home):
 def test_seeds_and_arms_of_another_kind_are_named(arms, seeds, words):
     with pytest.raises(ValueError, match=words):
         study.study(arms, seeds)
+
+
+CELLS = '''
+import dataclasses, json
+from labsupport import study, train
+from labsupport.models import MLP
+from labsupport.rules import SGD
+from labsupport.types import Arm, Recipe
+
+def cell(source):
+    exec(compile(source, "<cell>", "exec"), globals())
+
+def measured():
+    base = Recipe(MLP((40, 8, 10)), SGD(lr=0.1), train_size=200, epochs=1, augment=(Shift(),))
+    result = study.study(study.grid(base, lr=[0.1, 0.2]), [0, 1], probes=[level])
+    table = result.table.query("metric in ('level', 'train_loss')")
+    return table.groupby("metric")["value"].mean().round(6).to_dict()
+
+SHIFT = """
+@dataclasses.dataclass(frozen=True)
+class Shift:
+    by: float = 1.0
+    def __call__(self, x, rngs, fill_value):
+        return x %s self.by
+"""
+LEVEL = "def level(net, params, buffers, dataset): return {'level': params.flat.abs().mean(1) * %d}"
+found = []
+for sign, factor in (("+", 1), ("-", 1), ("-", 3), ("+", 1)):
+    cell(SHIFT % sign)
+    cell(LEVEL % factor)
+    found.append(measured())
+print(json.dumps(found))
+'''
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_a_cell_defines_anew_is_trained_anew_in_every_process(fresh_home, workers):
+    """A transform and a probe of a notebook, redefined under their old names."""
+    settings = {"LABSUPPORT_HOME": str(fresh_home), "LABSUPPORT_THREADS": workers}
+    done = subprocess.run(
+        [sys.executable, "-c", CELLS],
+        env={**os.environ, **settings, "PYTHONPATH": str(layout.ROOT), "TQDM_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    first, moved, scaled, again = json.loads(done.stdout)
+    assert first == again and len(files(fresh_home)) == 3
+    assert moved["train_loss"] != first["train_loss"]
+    assert scaled["train_loss"] == moved["train_loss"]
+    assert scaled["level"] == pytest.approx(3 * moved["level"], rel=1e-4)
+
+
+def test_a_probe_that_cannot_be_compared_is_measured_each_time_and_said_so(trained, tmp_path):
+    with open(tmp_path / "log", "w") as log:
+
+        def logged(net, params, buffers, dataset):
+            log.write("measured")
+            return {"one": params.flat.new_ones(len(params.flat))}
+
+        for _ in range(2):
+            with pytest.warns(UserWarning, match="the result of this study is not kept: "):
+                study.study([Arm("a", BASE)], seeds=[0], probes=[logged])
+    assert trained == []
