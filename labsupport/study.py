@@ -91,8 +91,8 @@ def study(
     """Train every arm from every seed and tabulate what was measured.
 
     The result is kept on disk under a digest of the recipes, the data, the source and the torch
-        version: the
-    same study again is read, not trained. A damaged file is trained again, with a warning.
+    version: the same study again is read, not trained. A damaged file is trained again, with a
+    warning.
 
     In the full profile every recipe is trained at the size of the papers (``profiles.sized``); the
     Result keeps the arms as they were given, so a recipe chosen from it can go into another study.

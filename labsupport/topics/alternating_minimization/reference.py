@@ -81,9 +81,8 @@ def diagnose(start: Tensor, coded: Tensor, ended: Tensor, tolerance: float = 1e-
 
     Returns:
         The first that applies: "codes_rise", "weights_rise" (some update raises the objective),
-            "codes_lost" (a sweep does not
-        begin where the one before ended), "codes_frozen", "weights_frozen" (an update never changes
-        anything), "healthy".
+        "codes_lost" (a sweep does not begin where the one before ended), "codes_frozen",
+        "weights_frozen" (an update never changes anything), "healthy".
 
     Raises:
         ValueError: for logs of different lengths, or fewer than two sweeps.

@@ -242,9 +242,8 @@ class BatchNorm(nn.Module):
     """Batch norm as a layer with two modes, and statistics for each of ``domains`` kinds of input.
 
     In train mode a batch is normalized by its own statistics, and the running ones move. In eval
-    mode it is normalized by
-    the running ones. With more than one domain each has scale, shift and running statistics of its
-        own: conditional batch norm.
+    mode it is normalized by the running ones. With more than one domain each has scale, shift and
+    running statistics of its own: conditional batch norm.
 
     Args:
         channels: C.
