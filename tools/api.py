@@ -43,7 +43,9 @@ CORE = {
         ("exercises", "grading.exercise", "grading.inputs"),
     ),
     "machine": Group(
-        "The machine", "Device, profile, workers, seeds, and where files go.", ("runtime", "profiles")
+        "The machine",
+        "Device, profile, workers, seeds, and where files go.",
+        ("runtime", "profiles"),
     ),
 }
 
@@ -68,7 +70,8 @@ def pages(package: Path, topics: list[str]) -> dict[str, str]:
     for name, group in CORE.items():
         parts = [f"# {group.title}", group.words]
         for module in modules(package, group.rooms):
-            parts += [f"## `{module}`", described(module)]
+            short = module.removeprefix(f"{package.name}.")
+            parts += [f"## `{short}`", described(module)]
         found[f"{INDEX}/{name}"] = joined(parts)
     for topic in topics:
         module = equations(topic)
@@ -89,7 +92,9 @@ def index(package: Path, topics: list[str]) -> str:
 
 def offered(notebook: Path) -> list[str]:
     """The full names of what ``labsupport.notebook`` imports to offer it."""
-    imports = [n for n in ast.parse(notebook.read_text("utf8")).body if isinstance(n, ast.ImportFrom)]
+    imports = [
+        n for n in ast.parse(notebook.read_text("utf8")).body if isinstance(n, ast.ImportFrom)
+    ]
     return [f"{node.module}.{alias.name}" for node in imports for alias in node.names]
 
 
