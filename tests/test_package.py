@@ -85,8 +85,9 @@ def test_statements_exercises_and_the_explorer_find_their_files(run):
         "def draw(k):\n"
         "    figure, ax = plt.subplots()\n"
         "    ax.plot([0, k])\n"
-        "    return figure, f'a line from 0 to {k}'\n"
-        "page = explore(draw, k=[1, 2])._repr_html_()\n"
+        "    ax.set_title(f'A line from 0 to {k}')\n"
+        "    return figure\n"
+        "page = explore(draw, k=[1, 2]).html\n"
         "print(len(claims.STATEMENTS), '<style' in page and '<script' in page)\n"
         "cli.main(['exercises', '--json'])"
     )

@@ -29,7 +29,7 @@ def toc() -> dict:
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
     for part in contents["parts"]:
         for entry in part["chapters"]:
-            if entry["file"] == api.INDEX:
+            if entry.get("file") == api.INDEX:
                 entry["sections"] = [{"file": name} for name in api.names(topics())]
     return contents
 
