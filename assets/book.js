@@ -20,11 +20,17 @@ function unlistCitations() {
   document.querySelectorAll(".citation-list[role=list]").forEach((list) => list.removeAttribute("role"));
 }
 
+// The arrow that unfolds a part of the contents is a picture alone.
+function nameContents() {
+  document.querySelectorAll("nav summary").forEach((arrow) => arrow.setAttribute("aria-label", "Show the pages below"));
+}
+
 // "interactive" comes before the deferred script that turns icons into drawings and their titles into text.
 document.addEventListener("readystatechange", () => {
   if (document.readyState !== "interactive") return;
   nameButtons();
   unlistCitations();
+  nameContents();
 });
 document.addEventListener("DOMContentLoaded", nameToggles);
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import yaml
 
+from tools import api
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "labsupport"
 CHAPTERS = ROOT / "chapters"
@@ -19,11 +21,27 @@ CLAIMS = ROOT / ".labsupport" / "claims"  # where the command line looks for the
 SOURCE = BUILD / "source"
 HTML = BUILD / "html"
 
-GENERATED = "claims"  # the one page that is written by the package, from what the chapters measured
+GENERATED = "claims"  # the page that is written by the package, from what the chapters measured
 
 
 def toc() -> dict:
-    return yaml.safe_load((ROOT / "_toc.yml").read_text())
+    """The table of contents, with the pages of the API reference below their index."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    for part in contents["parts"]:
+        for entry in part["chapters"]:
+            if entry.get("file") == api.INDEX:
+                entry["sections"] = [{"file": name} for name in api.names(topics())]
+    return contents
+
+
+def topics() -> list[str]:
+    """The topics that have a chapter, in the chapters' order."""
+    return [topic(path) for path in sorted(CHAPTERS.glob("*.ipynb"))]
+
+
+def is_written(name: str) -> bool:
+    """Whether somebody wrote this page; the others are generated."""
+    return name not in (GENERATED, api.INDEX) and not name.startswith(f"{api.INDEX}/")
 
 
 def names(node: dict | list | None = None) -> list[str]:
@@ -55,8 +73,8 @@ def built_names() -> list[str]:
 
 
 def written_pages() -> list[Path]:
-    """The pages that somebody wrote, the generated one left out."""
-    return [page(name) for name in names() if name != GENERATED]
+    """The pages that somebody wrote, the generated ones left out."""
+    return [page(name) for name in names() if is_written(name)]
 
 
 def chapters() -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from labsupport import machine
-from tools import keys
+from tools import api, keys
 from tools.execute import graft
 from tools.kernels import environment
 from tools.layout import (
@@ -29,6 +29,7 @@ from tools.layout import (
     chapters,
     has_claims_page,
     toc,
+    topics,
     written_pages,
 )
 
@@ -44,7 +45,8 @@ def inputs_digest(records: list[dict]) -> str:
     files = [
         *written_pages(),
         *ASSETS.rglob("*"),
-        *PACKAGE.glob("*"),
+        *PACKAGE.rglob("*.py"),  # the API reference is made of docstrings
+        *PACKAGE.rglob("*.toml"),  # and the claims page of statements
         *Path(__file__).parent.glob("*.py"),
     ]
     files += [ROOT / "_toc.yml", ROOT / "_config.yml", ROOT / "references.bib"]
@@ -66,7 +68,7 @@ def gather_claims() -> None:
 
 
 def assemble() -> None:
-    """Write the folder that is rendered: pages, executed notebooks, the generated page,
+    """Write the folder that is rendered: pages, executed notebooks, the generated pages,
     configuration.
     """
     import nbformat
@@ -85,6 +87,9 @@ def assemble() -> None:
         from labsupport import claims
 
         (SOURCE / f"{GENERATED}.md").write_text(claims.page(CLAIMS))
+    (SOURCE / api.INDEX).mkdir()
+    for name, text in api.pages(PACKAGE, topics()).items():
+        (SOURCE / f"{name}.md").write_text(text)
     shutil.copy(ROOT / "references.bib", SOURCE)
     shutil.copy(ROOT / "_config.yml", SOURCE)
     (SOURCE / "_toc.yml").write_text(yaml.safe_dump(without_missing(toc()), sort_keys=False))

@@ -144,7 +144,7 @@ class FeedbackAlignment(_Feedback):
     Args:
         feedback: "fixed", drawn once; "redrawn", drawn anew in every step; "weights", the weights
             themselves: backpropagation; "signs", the sizes of fixed matrices with the signs that
-                the weights have now.
+            the weights have now.
         scale: the matrices are multiplied by it; may differ between runs.
         frozen: layers, counted from 1, that do not learn.
 

@@ -9,5 +9,7 @@ A topic's folder has as many of these files as it needs:
     probes           what is measured of a network beside its loss
     statements.toml  the lecture's statements that the chapter measures
 
-A file with a subject of its own has a name of its own.
+A file with a subject of its own has a name of its own. Nothing is registered: exercises and
+statements are found by the names of their files, and the book's API reference gets a page for the
+``reference`` of each chapter. CONTRIBUTING.md has the steps.
 """

@@ -1,0 +1,238 @@
+"""What a batch goes through before a step: transforms of the inputs, and mixup.
+
+A transform is a frozen record, called with a batch of R runs, one generator a run, and what black
+is in the units of the
+inputs. It acts on every sample apart. Signals (R, B, L) are images of one row: they are moved and
+mirrored along it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from labsupport import runtime
+from labsupport.ops import augmentation, mixup
+from labsupport.runtime import uniform
+from labsupport.types import Batch, Dataset, Mix, Mixing, Transform
+
+
+@dataclass(frozen=True)
+class RandomCrop:
+    """Every sample is moved by up to ``padding`` pixels each way; black comes in at the border.
+
+    Args:
+        padding: p, a whole number of at least 0: one of (2p + 1)² windows for an image, of 2p + 1
+            for a signal.
+
+    Source: ``torchvision.transforms.v2.RandomCrop(size of the image, padding=p)``.
+    """
+
+    padding: int = 4
+
+    def __post_init__(self):
+        if not isinstance(self.padding, int) or self.padding < 0:
+            raise ValueError(f"padding is {self.padding}; it must be a whole number of at least 0")
+
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
+        images, p = _as_images(x), self.padding
+        padding = (0 if x.dim() == 3 else p, p)
+        tops, lefts = (
+            (u * (2 * side + 1)).long() for u, side in zip(_draw(x, rngs, 2), padding, strict=True)
+        )
+        return augmentation.crop(images, tops, lefts, padding=padding, fill=fill_value).view(
+            x.shape
+        )
+
+
+@dataclass(frozen=True)
+class RandomFlip:
+    """Each sample is mirrored, left to right, with probability p.
+
+    Args:
+        p: in [0, 1].
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self):
+        if not 0 <= self.p <= 1:
+            raise ValueError(
+                f"p is {self.p}, the probability to mirror a sample; it must be in [0, 1]"
+            )
+
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
+        (u,) = _draw(x, rngs, 1)
+        return augmentation.flip(_as_images(x), u < _per_sample(self.p, x)).view(x.shape)
+
+
+@dataclass(frozen=True)
+class RandomRotation:
+    """Each image is turned about its middle by an angle in ± degrees, uniform.
+
+    Args:
+        degrees: the largest angle, at least 0.
+    """
+
+    degrees: float = 10.0
+
+    def __post_init__(self):
+        if not 0 <= self.degrees < math.inf:
+            raise ValueError(
+                f"degrees is {self.degrees}, the largest angle; it must be a number of at least 0"
+            )
+
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
+        (u,) = _draw(x, rngs, 1)
+        return augmentation.rotate(
+            _as_images(x), (2 * u - 1) * _per_sample(self.degrees, x), fill=fill_value
+        ).view(x.shape)
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One square of each image is painted black.
+
+    Args:
+        size: its side.
+        inside: True: the square lies in the image, as in torchvision's RandomErasing. False: its
+            middle does, and what hangs out over the border is lost, as DeVries and Taylor (2017)
+            have it.
+    """
+
+    size: int = 8
+    inside: bool = False
+
+    def __post_init__(self):
+        if self.size != int(self.size) or self.size < 1:
+            raise ValueError(
+                f"size is {self.size}, the side of the square; it must be a whole number of at"
+                " least 1"
+            )
+
+    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
+        images = _as_images(x)
+        if self.inside and self.size > min(images.shape[2:]):
+            raise ValueError(
+                f"size is {self.size}; a square inside an image of {tuple(images.shape[2:])} cannot"
+                " be larger"
+            )
+        places = [side - self.size + 1 if self.inside else side for side in images.shape[2:]]
+        back = 0 if self.inside else self.size // 2
+        tops, lefts = (
+            (u * count).long() - back for u, count in zip(_draw(x, rngs, 2), places, strict=True)
+        )
+        return augmentation.cutout(images, tops, lefts, size=self.size, fill=fill_value).view(
+            x.shape
+        )
+
+
+@dataclass(frozen=True)
+class Mixup:
+    """Each sample is blended with another of its batch, and its label alike: one coefficient a
+    batch and run.
+
+    Args:
+        alpha: of the coefficient's distribution Beta(alpha, alpha), above 0.
+        layers: where to blend: 0 the inputs, i what hidden layer i puts out. With several, each
+            batch of each run takes one of them at random: manifold mixup.
+
+    Raises:
+        ValueError: for an alpha that is not above 0, or no layer, or a negative one.
+    """
+
+    alpha: float = 1.0
+    layers: tuple[int, ...] = (0,)
+
+    def __post_init__(self):
+        if not 0 < self.alpha < math.inf:
+            raise ValueError(
+                f"alpha is {self.alpha}; it must be a number above 0 (no mixup: mixup=None)"
+            )
+        if not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers):
+            raise ValueError(
+                f"layers are {self.layers}; name at least one, each once: 0 for the inputs, i for"
+                " hidden layer i"
+            )
+
+    def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
+        """The batch with blended inputs and targets, or with what a network needs to blend deeper
+        down.
+        """
+        runs, size = batch.y.shape
+        u = uniform(rngs, size + 2, torch.empty(runs, dtype=torch.float64))
+        lam = mixup.coefficient(u[:, 0], self.alpha).to(batch.x)
+        chosen = (u[:, 1] * len(self.layers)).long().to(lam.device)
+        partner = (
+            u[:, 2:].argsort(1).add_(torch.arange(runs)[:, None] * size).flatten().to(lam.device)
+        )
+        mix = Mix(
+            partner,
+            {layer: torch.where(chosen == i, lam, 1.0) for i, layer in enumerate(self.layers)},
+        )
+        labels = batch.x.new_zeros(runs, size, classes).scatter_(2, batch.y[..., None], 1.0)
+        targets = mixup.blend(labels, _others(labels, mix), lam)
+        return batch._replace(
+            x=blended(batch.x, mix, 0), targets=targets, mix=mix if max(self.layers) else None
+        )
+
+
+def blended(h: Tensor, mix: Mix | None, layer: int) -> Tensor:
+    """What a layer puts out, (R, B, ...), after blending there; 0 are the inputs."""
+    if mix is None or layer not in mix.weights:
+        return h
+    return mixup.blend(h, _others(h, mix), mix.weights[layer])
+
+
+def _others(h: Tensor, mix: Mix) -> Tensor:
+    """Of (R, B, ...) what each sample is blended with."""
+    return h.flatten(0, 1).index_select(0, mix.partner).view(h.shape)
+
+
+def _as_images(x: Tensor) -> Tensor:
+    """Images (R, B, C, H, W) as (R·B, C, H, W); signals (R, B, L) as (R·B, 1, 1, L).
+
+    Raises:
+        ValueError: for inputs that are neither.
+    """
+    if x.dim() not in (3, 5):
+        raise ValueError(
+            f"inputs have shape {tuple(x.shape)}; images (R, B, C, H, W) and signals (R, B, L) can"
+            " be changed"
+        )
+    return x.flatten(0, 1) if x.dim() == 5 else x.reshape(-1, 1, 1, x.shape[2])
+
+
+def _draw(x: Tensor, rngs: Sequence[Generator], count: int) -> Sequence[Tensor]:
+    """``count`` uniform numbers for every sample, each tensor (R·B,); run r draws from rngs[r]."""
+    return [u.flatten() for u in uniform(rngs, count * x.shape[1], x).chunk(count, dim=1)]
+
+
+def _per_sample(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """A hyperparameter of each run, repeated for its samples."""
+    return value.to(x.dtype).repeat_interleave(x.shape[1]) if isinstance(value, Tensor) else value
+
+
+def prepared(
+    batch: Batch,
+    transforms: Sequence[Transform],
+    mix: Mixing | None,
+    dataset: Dataset,
+    rngs: tuple[Sequence[Generator], Sequence[Generator]],
+) -> Batch:
+    """A batch as a step sees it: transformed, then blended; ``rngs`` are the runs' generators for
+    either.
+    """
+    for transform in transforms:
+        batch = batch._replace(x=transform(batch.x, rngs[0], dataset.fill_value))
+    return mix(batch, dataset.classes, rngs[1]) if mix else batch
+
+
+def generators(seeds: Sequence[int]) -> tuple[list[Generator], list[Generator]]:
+    """The runs' generators for transforms, and for mixup."""
+    changes, blends = (
+        [runtime.generator(seed, stream) for seed in seeds] for stream in ("augment", "mixup")
+    )
+    return changes, blends

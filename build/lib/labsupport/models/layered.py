@@ -1,0 +1,177 @@
+"""What all networks of the book share: layers one after another, their parameters, norms,
+activations and masks.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from labsupport import runtime
+from labsupport.models import initialization, layers
+from labsupport.models.layers import ACTIVATIONS, BIASES, NORMS, Tensors
+from labsupport.types import Mix
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layered:
+    """Layers of weights, each but the last with norm and activation; a network says their shapes
+    and how they multiply.
+
+    Args:
+        activation: relu | tanh | sigmoid | leaky_relu | elu | gelu | silu | sign (a hard threshold,
+            slope 0) | linear.
+        norm: before each activation: None; "batch" and "layer" norm with PyTorch's defaults;
+            "noisy_batch", batch norm with random stretches and moves behind it (see ``noise``).
+            "weight" writes every weight as g v/‖v‖; it starts from the very function that the
+            network without a norm starts from.
+        initializer: how weights are drawn, by its name in models/initialization.py.
+        bias: "uniform" in ±1/√fan_in as torch.nn.Linear draws them, or "zero".
+        gain: every weight matrix is multiplied by it at the start.
+        dropout: the probability, in [0, 1), that a hidden unit is set to zero in training; the
+            others are divided by 1 - dropout (inverted dropout).
+        noise: how far noisy batch norm moves a unit, in deviations of that unit.
+        ghost: batch norm's statistics are taken over groups of so many samples of the batch, in
+            training; 0 takes the whole batch. The gradient is the whole batch's either way.
+
+    Raises:
+        ValueError: for an unknown name, a negative gain, noise or ghost, a dropout outside [0, 1);
+            it names the value.
+    """
+
+    activation: str = "relu"
+    norm: str | None = None
+    initializer: str = "torch_default"
+    bias: str = "uniform"
+    gain: float = 1.0
+    dropout: float = 0.0
+    noise: float = 0.0
+    ghost: int = 0
+
+    def __post_init__(self):
+        for field, allowed in (
+            ("activation", ACTIVATIONS),
+            ("norm", NORMS),
+            ("bias", BIASES),
+            ("initializer", initialization.SCHEMES),
+        ):
+            if getattr(self, field) not in allowed:
+                raise ValueError(
+                    f"{field} is {getattr(self, field)!r}; there are {', '.join(map(str, allowed))}"
+                )
+        for field in ("gain", "noise", "ghost"):
+            if not 0 <= getattr(self, field) < math.inf:
+                raise ValueError(
+                    f"{field} is {getattr(self, field)}; it must be a number of at least 0"
+                )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(
+                f"dropout is {self.dropout}, the probability to drop a unit; it must be in [0, 1)"
+            )
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """Of the weights of each layer, (out, in, ...), as torch.nn has them."""
+        raise NotImplementedError
+
+    @property
+    def depth(self) -> int:
+        """How many layers of weights there are."""
+        return len(self.shapes)
+
+    def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weights by the initializer, times the gain; scales one, shifts zero, running statistics 0
+        and 1.
+        """
+        drawn = [self._draw(rng) for rng in rngs]
+        device = runtime.device()
+        params, buffers = {}, {}
+        for i, shape in enumerate(self.shapes, start=1):
+            weight, bias = (
+                torch.stack([run[i - 1][k] for run in drawn]).to(device) for k in (0, 1)
+            )
+            weight *= layers.per_run(self.gain, weight).reshape(-1, *[1] * len(shape))
+            params |= {f"weight{i}": weight, f"bias{i}": bias}
+            if self.norm == "weight":
+                params[f"length{i}"] = weight.flatten(2).norm(dim=2)
+            elif self.norm and i < self.depth:
+                params[f"scale{i}"] = torch.ones(len(rngs), shape[0], device=device)
+                params[f"shift{i}"] = torch.zeros(len(rngs), shape[0], device=device)
+                if self.norm != "layer":
+                    buffers[f"mean{i}"] = torch.zeros(len(rngs), shape[0], device=device)
+                    buffers[f"var{i}"] = torch.ones(len(rngs), shape[0], device=device)
+        return params, buffers
+
+    def _draw(self, rng: Generator) -> list[tuple[Tensor, Tensor]]:
+        drawn = []
+        for shape in self.shapes:
+            fan_in = math.prod(shape[1:])
+            weight = initialization.SCHEMES[self.initializer]((shape[0], fan_in), rng).view(shape)
+            bound = 1 / math.sqrt(fan_in) if self.bias == "uniform" else 0.0
+            drawn.append((weight, torch.empty(shape[0]).uniform_(-bound, bound, generator=rng)))
+        return drawn
+
+    def forward(
+        self,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+        mix: Mix | None = None,
+    ) -> Tensor:
+        """Logits (R, B, K) of inputs (R, B, ...); in training, what run r draws it draws from
+        rngs[r].
+        """
+        return self.layers(params, buffers, x, training=training, rngs=rngs, mix=mix)[-1]
+
+    def layers(
+        self,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+        mix: Mix | None = None,
+    ) -> list[Tensor]:
+        """What each layer puts out, blended where ``mix`` says so: the hidden ones after their
+        activation, the last one the logits (R, B, K).
+        """
+        raise NotImplementedError
+
+    def weight(self, params: Tensors, layer: int) -> Tensor:
+        """The weights that a layer multiplies with, (R, out, in, ...)."""
+        return (
+            layers.normed_weight(params, layer)
+            if self.norm == "weight"
+            else params[f"weight{layer}"]
+        )
+
+    def hidden(
+        self,
+        z: Tensor,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        layer: int,
+        training: bool,
+        rngs: Sequence[Generator],
+        axis: int = -1,
+    ) -> Tensor:
+        """Norm and activation of a hidden layer's products (R, B, ..., C), or with the channels on
+        another axis.
+
+        Norms are taken in the weights' precision: a mean of numbers in bfloat16 has three digits.
+        """
+        if self.norm not in (None, "weight"):
+            z = z.to(params[f"scale{layer}"].dtype)
+        if self.norm in ("batch", "noisy_batch"):
+            z = layers.batch_norm(z, params, buffers, layer, training, axis, self.ghost)
+        if self.norm == "noisy_batch" and training:
+            z = layers.jitter(z, self.noise, rngs, axis)
+        if self.norm == "layer":
+            z = layers.layer_norm(z, params, layer, axis)
+        return ACTIVATIONS[self.activation](z)

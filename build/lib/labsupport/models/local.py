@@ -1,0 +1,163 @@
+"""A fully connected network whose every hidden layer has a head: a small network that guesses the
+label from it.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Generator, Tensor
+
+from labsupport import runtime
+from labsupport.models.layers import Tensors
+from labsupport.models.mlp import MLP
+from labsupport.stacks import Stack
+from labsupport.types import Batch
+
+
+class Part(Mapping[str, Tensor]):
+    """Some parameters of a stack under the names that a network of their own would give them."""
+
+    def __init__(self, stack: Tensors, names: Sequence[str]):
+        """names: of the weights in ``stack``, first layer first; a bias is named as its weight."""
+        self._views, self.transposed = {}, {}
+        for i, name in enumerate(names, start=1):
+            self._views[f"weight{i}"], self._views[f"bias{i}"] = (
+                stack[name],
+                stack[name.replace("weight", "bias")],
+            )
+            self.transposed[f"weight{i}"] = self._views[f"weight{i}"].mT
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._views[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._views)
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+
+_mlp = functools.cache(MLP)  # asked for at every step
+
+
+@dataclass(frozen=True)
+class LocalMLP:
+    """ReLU layers, each with a head of k layers that turns what it puts out into logits. A layer
+    and its head are a *module*.
+
+    Weights are drawn as torch.nn.Linear draws them, those of the hidden layers first: they are the
+    same for every k. Parameters are named ``weight2``, ``bias2`` (hidden layer 2) and
+    ``head2_weight1``, ``head2_bias1`` (its head's first layer).
+
+    Args:
+        sizes: widths from input to output: (40, 64, 64, 10) has two hidden layers. Inputs (R, B,
+            ...) are flattened.
+        heads: k, the layers of each head; all but its last have ReLUs. 1 is a linear read-out.
+        width: units of the heads' own hidden layers.
+
+    Raises:
+        ValueError: for fewer than three sizes, a size or width below one, and a k below one or
+            above the depth.
+    """
+
+    sizes: tuple[int, ...] = (40, 64, 64, 10)
+    heads: int = 1
+    width: int = 64
+
+    def __post_init__(self):
+        if len(self.sizes) < 3 or min(self.sizes) < 1:
+            raise ValueError(
+                f"sizes are {self.sizes}; there must be input, at least one hidden layer and"
+                " output, each at least 1"
+            )
+        if not 1 <= self.heads <= self.depth:
+            raise ValueError(
+                f"heads have {self.heads} layers (k); it must be at least 1 and at most the"
+                f" network's depth, {self.depth}"
+            )
+        if self.width < 1:
+            raise ValueError(f"width is {self.width}; a head's hidden layer needs at least 1 unit")
+
+    @property
+    def depth(self) -> int:
+        """Layers of weights without counting the heads: the hidden layers and a read-out."""
+        return len(self.sizes) - 1
+
+    @property
+    def modules(self) -> int:
+        """How many hidden layers there are, each with its head."""
+        return len(self.sizes) - 2
+
+    def head(self, i: int) -> MLP:
+        """The head of hidden layer i, counted from 1, as a network of its own."""
+        return _mlp((self.sizes[i], *[self.width] * (self.heads - 1), self.sizes[-1]))
+
+    def module(self, i: int) -> MLP:
+        """Hidden layer i with its head, as a network of its own."""
+        return _mlp((self.sizes[i - 1], *self.head(i).sizes))
+
+    def head_names(self, i: int) -> list[str]:
+        """Of the weights of head i, first layer first."""
+        return [f"head{i}_weight{j}" for j in range(1, self.heads + 1)]
+
+    def names(self, i: int) -> list[str]:
+        """Of the weights of module i: the layer's and its head's."""
+        return [f"weight{i}", *self.head_names(i)]
+
+    def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Parameters, each (R, ...), and no buffers."""
+        layers = {
+            (f"weight{i}",): MLP((a, b))
+            for i, (a, b) in enumerate(pairwise(self.sizes[:-1]), start=1)
+        }
+        heads = {tuple(self.head_names(i)): self.head(i) for i in range(1, self.modules + 1)}
+        params = {}
+        for names, net in (layers | heads).items():
+            drawn, _ = net.init(rngs)
+            for j, name in enumerate(names, start=1):
+                params[name], params[name.replace("weight", "bias")] = (
+                    drawn[f"weight{j}"],
+                    drawn[f"bias{j}"],
+                )
+        return {name: p.to(runtime.device()) for name, p in params.items()}, {}
+
+    def rise(self, params: Tensors, i: int, x: Tensor) -> Tensor:
+        """What hidden layer i makes of what the one below puts out, (R, B, H)."""
+        return torch.baddbmm(params[f"bias{i}"][:, None], x, params[f"weight{i}"].mT).relu_()
+
+    def readouts(self, params: Tensors, x: Tensor) -> list[Tensor]:
+        """The logits of every head, (R, B, K), lowest layer first."""
+        h, found = x.flatten(2), []
+        for i in range(1, self.modules + 1):
+            h = self.rise(params, i, h)
+            found.append(self.head(i).forward(Part(params, self.head_names(i)), {}, h))
+        return found
+
+    def forward(
+        self,
+        params: Tensors,
+        buffers: dict[str, Tensor],
+        x: Tensor,
+        *,
+        training: bool = False,
+        rngs: Sequence[Generator] = (),
+    ) -> Tensor:
+        """The logits of the last head, (R, B, K); the other heads are there for learning alone."""
+        h = x.flatten(2)
+        for i in range(1, self.modules + 1):
+            h = self.rise(params, i, h)
+        return self.head(self.modules).forward(Part(params, self.head_names(self.modules)), {}, h)
+
+    def backprop(
+        self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
+    ) -> Tensor | None:
+        """End to end: the gradient of the last head's cross-entropy in all layers below it; the
+        other heads stand still.
+        """
+        grads.flat.zero_()
+        whole = MLP((*self.sizes[:-1], *self.head(self.modules).sizes[1:]))
+        names = [*(f"weight{i}" for i in range(1, self.modules)), *self.names(self.modules)]
+        return whole.backprop(Part(params, names), buffers, batch, Part(grads, names))

@@ -1,0 +1,86 @@
+"""Layers as matrix products: the rows that a layer multiplies with its weights, and the way back
+for what arrives at them.
+
+A fully connected layer multiplies one row a sample. A convolution multiplies one row a place: the
+patch that the filter sees there. With these a backward pass is written once for all networks of the
+book. N is the number of rows.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from labsupport.models.cnn import CNN
+from labsupport.models.layered import Layered
+
+
+def matrix(net: Layered, weight: Tensor) -> Tensor:
+    """The weights of a layer (R, out, in, ...) as matrices (R, out, D), D being the length of a
+    row.
+    """
+    return (weight.mT if weight.dim() == 4 else weight).flatten(2)
+
+
+def unmatrix(grad: Tensor, like: Tensor) -> Tensor:
+    """The other way round: a gradient (R, out, D) in the shape of the weights."""
+    return grad.unflatten(2, like.shape[:1:-1]).mT if like.dim() == 4 else grad.view(like.shape)
+
+
+def rows(net: Layered, layer: int, h: Tensor) -> Tensor:
+    """What a layer, counted from 1, multiplies with its weights: (R, N, D) of its inputs (R, B,
+    ...).
+
+    Signals have their channels last, (R, B, length, C), images first, (R, B, C, height, width).
+    """
+    if not _convolves(net, layer):
+        return h.flatten(2)
+    if len(net.shape) == 1:
+        places = -(-h.shape[2] // 2)
+        padded = F.pad(h, (0, 0, net.kernel // 2, net.kernel // 2 + 1))
+        return torch.cat(
+            [padded[:, :, k : k + 2 * places - 1 : 2] for k in range(net.kernel)], -1
+        ).flatten(1, 2)
+    patches = F.unfold(h.flatten(0, 1), net.kernel, padding=net.kernel // 2, stride=2)
+    return patches.mT.reshape(len(h), -1, patches.shape[1])
+
+
+def spread(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
+    """What arrives at the rows, (R, N, D), added up at the inputs that they came from, shaped
+    ``like`` those inputs.
+    """
+    if not _convolves(net, layer):
+        return g.view(like.shape)
+    runs, batch = like.shape[:2]
+    if len(net.shape) == 1:
+        places, half = -(-like.shape[2] // 2), net.kernel // 2
+        padded = like.new_zeros(runs, batch, like.shape[2] + 2 * half + 1, like.shape[3])
+        for k, tap in enumerate(g.view(runs, batch, places, net.kernel, -1).unbind(3)):
+            padded[:, :, k : k + 2 * places - 1 : 2] += tap
+        return padded[:, :, half : half + like.shape[2]]
+    patches = g.view(runs * batch, -1, g.shape[2]).mT
+    return F.fold(patches, like.shape[3:], net.kernel, padding=net.kernel // 2, stride=2).view(
+        like.shape
+    )
+
+
+def outputs(net: Layered, layer: int, z: Tensor, batch: int) -> Tensor:
+    """Products (R, N, out) in the shape in which the network has them: (R, B, out), (R, B, length,
+    C) or (R, B, C, height, width).
+    """
+    if not _convolves(net, layer):
+        return z
+    if len(net.shape) == 1:
+        return z.view(len(z), batch, -1, z.shape[2])
+    sides = [-(-side // 2**layer) for side in net.shape[1:]]
+    return z.view(len(z), batch, -1, z.shape[2]).mT.unflatten(3, sides)
+
+
+def products(net: Layered, layer: int, v: Tensor) -> Tensor:
+    """The other way round: something shaped like a layer's outputs as (R, N, out)."""
+    if _convolves(net, layer) and len(net.shape) == 3:
+        v = v.flatten(3).mT
+    return v.flatten(1, -2) if v.dim() > 3 else v
+
+
+def _convolves(net: Layered, layer: int) -> bool:
+    return isinstance(net, CNN) and layer < net.depth

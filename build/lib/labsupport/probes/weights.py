@@ -1,0 +1,46 @@
+"""The size of the weights, and of what the function does with a change of its input."""
+
+import torch
+from torch import Tensor
+
+from labsupport.stacks import Stack
+from labsupport.types import Dataset, Net
+
+JACOBIAN_ROWS = 100
+
+
+def weight_norms(
+    net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
+) -> dict[str, Tensor]:
+    r"""The squared norm of each weight matrix, :math:`\lVert W_l\rVert^2`, and of all of them
+    together.
+    """
+    squared = {
+        name: p.square().flatten(1).sum(1)
+        for name, p in params.items()
+        if name.startswith("weight")
+    }
+    return {
+        **{f"norm2_{name}": value for name, value in squared.items()},
+        "norm2": sum(squared.values()),
+    }
+
+
+def jacobian_norm(
+    net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
+) -> dict[str, Tensor]:
+    r"""The Frobenius norm of the input-output Jacobian :math:`\partial z/\partial x`, averaged over
+    test samples.
+
+    z are the logits; the first JACOBIAN_ROWS test samples are taken, which hold all classes
+    equally.
+    """
+    x = dataset.x_test[:JACOBIAN_ROWS].to(params.flat.dtype)
+    x = x.expand(len(params.flat), *x.shape).clone().requires_grad_()
+    with torch.enable_grad():
+        logits = net.forward(params, buffers, x)
+        rows = [
+            torch.autograd.grad(logits[..., k].sum(), x, retain_graph=True)[0].flatten(2)
+            for k in range(logits.shape[-1])
+        ]
+    return {"jacobian": torch.stack([row.square().sum(2) for row in rows]).sum(0).sqrt().mean(1)}

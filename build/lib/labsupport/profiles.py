@@ -1,0 +1,107 @@
+"""What an experiment becomes in the full profile: the chapters are the same, the sizes are those of
+the papers.
+
+A chapter writes its recipes for two cores and a minute. ``study``, ``trajectories`` and
+``landscape`` pass every recipe through ``sized`` before they train it, and hand back the arms as
+the chapter wrote them, so that a recipe chosen by one study can go into the next.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+from labsupport import datasets, runtime, train
+from labsupport.models import CNN, MLP, LocalMLP
+from labsupport.rules import Greedy
+from labsupport.types import Recipe, Rule
+
+WORDS = {
+    "quick": "quick profile",
+    "full": (
+        "full profile: studies of MNIST-1D and small MNIST at the size of the papers"
+        " (labsupport/profiles.py), sizes and steps named here are the quick profile's"
+    ),
+}
+"""What a claim says of its profile."""
+
+
+class Size(NamedTuple):
+    """What a network is trained on in the full profile, and how much wider it is."""
+
+    data: str
+    wider: int
+
+
+FULL: dict[type, Size] = {
+    MLP: Size("mnist", 8),
+    LocalMLP: Size("mnist", 8),
+    CNN: Size("cifar10", 4),
+}
+SMALL = ("mnist1d", "mnist5k")
+
+
+def sized(recipe: Recipe) -> Recipe:
+    """The recipe as it is trained in this profile: itself in the quick one, larger in the full one.
+
+    - An MLP on MNIST-1D or on the small MNIST learns MNIST, with hidden layers 8 times as wide, and
+      so does one with heads;
+    - a convolutional network on either learns CIFAR-10, with 4 times the channels;
+    - ``train_size`` and ``valid_size`` stay the same shares of the training pool;
+    - epochs, batches, the rule, transforms and mixup stay: an epoch has more steps. What greedy
+      learning counts in steps, its stages, stays the same number of epochs.
+
+    Recipes on other data (the tables), in float64 (an identity is checked), of other networks
+    (``Vmapped``), and with columns standardized one by one (a pixel that is black in every digit
+    has no deviation) stay as they are. What is sized once is not sized again.
+    """
+    size = FULL.get(type(recipe.model))
+    if (
+        runtime.profile() == "quick"
+        or size is None
+        or recipe.data not in SMALL
+        or recipe.dtype == "float64"
+        or recipe.standardize
+    ):
+        return recipe
+    small, large = datasets.load(recipe.data), datasets.load(size.data)
+    share = len(large.y_train), len(small.y_train)
+    found = dataclasses.replace(
+        recipe,
+        data=size.data,
+        model=_wider(recipe.model, size.wider, tuple(large.x_train.shape[1:])),
+        train_size=recipe.train_size and max(_part(recipe.train_size, *share), large.classes),
+        valid_size=_part(recipe.valid_size, *share),
+    )
+    return dataclasses.replace(found, rule=_staged(recipe, found))
+
+
+def _part(count: int, of: int, instead_of: int) -> int:
+    """The same share of another pool, rounded down so that the parts of a pool fit in it."""
+    return count * of // instead_of
+
+
+def _staged(recipe: Recipe, found: Recipe) -> Rule:
+    """The rule with its stages as many epochs long in the larger recipe ``found``, where an epoch
+    has other steps.
+    """
+    source = getattr(recipe.rule, "gradient", None)
+    if not isinstance(source, Greedy):
+        return recipe.rule
+    steps, instead_of = (train.steps_in_epoch(item, train.load(item)) for item in (found, recipe))
+    return dataclasses.replace(
+        recipe.rule,
+        gradient=dataclasses.replace(source, stage=max(1, _part(source.stage, steps, instead_of))),
+    )
+
+
+def _wider(model: MLP | LocalMLP | CNN, times: int, shape: tuple[int, ...]) -> MLP | LocalMLP | CNN:
+    """The network for inputs of this shape, its hidden layers so many times as wide."""
+    if isinstance(model, CNN):
+        return dataclasses.replace(
+            model, shape=shape, channels=tuple(times * c for c in model.channels)
+        )
+    inputs, *hidden, classes = model.sizes
+    pixels = shape[0] * shape[1] * shape[2]
+    heads = {"width": times * model.width} if isinstance(model, LocalMLP) else {}
+    return dataclasses.replace(
+        model, sizes=(pixels, *(times * h for h in hidden), classes), **heads
+    )

@@ -1,0 +1,1 @@
+"""Alternating minimization: codes for the samples, then weights for the codes."""

@@ -1,0 +1,1 @@
+"""Data augmentation: crops, flips, rotations, and how many versions of an image there are."""

@@ -1,0 +1,1 @@
+"""Batch norm, forward and backward, its modes and what it does to the loss landscape."""

@@ -1,0 +1,75 @@
+"""What a healthy layer of batch norm puts out in eval mode, what sick ones do, and which one it
+was.
+"""
+
+import torch
+from torch import Tensor
+
+from labsupport.topics.batch_norm import reference as bn
+
+
+def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
+    r"""What a layer puts out for a test batch after its training batches, if it is healthy and if
+    it has one of five faults.
+
+    ``healthy``: eval mode by running statistics that started at 0 and 1. ``train_mode``: by the
+    statistics of the test batch. ``never_updated``: the running statistics are still 0 and 1.
+    ``momentum_swapped``: the old kept the share ``momentum``. ``biased_kept``: the running variance
+    averages :math:`\sigma^2` without the factor m/(m-1). ``deviation_averaged``: it averages
+    :math:`\sigma`, as the slide writes, and squares the average.
+
+    Args:
+        batches: T training batches in their order, (T, B, C); scale 1, shift 0 and eps 1e-5
+            throughout.
+        x: the test batch, (N, C).
+        momentum: the weight of a new batch, as in
+            :func:`labsupport.reference.batch_norm.update_running`.
+
+    Returns:
+        {name: what the layer puts out, shaped like x}.
+    """
+    one, zero = torch.ones_like(x[0]), torch.zeros_like(x[0])
+    kept = {
+        "healthy": (zero, one),
+        "never_updated": (zero, one),
+        "momentum_swapped": (zero, one),
+        "biased_kept": (zero, one),
+        "deviation_averaged": (zero, one),
+    }
+    for batch in batches:
+        mean, var, _ = bn.statistics(batch)
+        kept["healthy"] = bn.running_step(*kept["healthy"], batch, momentum=momentum)
+        kept["momentum_swapped"] = bn.running_step(
+            *kept["momentum_swapped"], batch, momentum=1 - momentum
+        )
+        for name, spread in (("biased_kept", var), ("deviation_averaged", var.sqrt())):
+            kept[name] = (
+                torch.lerp(kept[name][0], mean, momentum),
+                torch.lerp(kept[name][1], spread, momentum),
+            )
+    kept["deviation_averaged"] = (
+        kept["deviation_averaged"][0],
+        kept["deviation_averaged"][1].square(),
+    )
+    return {name: bn.normalize(x, *found, one, zero) for name, found in kept.items()} | {
+        "train_mode": bn.batch_norm(x, one, zero)
+    }
+
+
+def diagnose(batches: Tensor, x: Tensor, out: Tensor, momentum: float) -> str:
+    """Name what a layer of batch norm really did in eval mode, from its training batches and its
+    outputs.
+
+    Args:
+        batches, x, momentum: as in :func:`suspects`, which lists the names.
+        out: what the layer put out for x, shaped like x.
+
+    Returns:
+        The name whose outputs are closest to ``out``.
+    """
+    return closest(out, suspects(batches, x, momentum))
+
+
+def closest(out: Tensor, candidates: dict[str, Tensor]) -> str:
+    """The name of the candidate with the least squared distance from ``out``."""
+    return min(candidates, key=lambda name: (candidates[name] - out).square().sum().item())

@@ -1,0 +1,1 @@
+"""Evolution: genetic algorithms, evolution strategies, evolved architectures."""

@@ -1,0 +1,1 @@
+"""Feedback alignment and direct feedback alignment: the error sent back through fixed matrices."""

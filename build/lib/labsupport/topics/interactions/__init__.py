@@ -1,0 +1,1 @@
+"""All tricks together: a two-level factorial experiment."""

@@ -1,0 +1,1 @@
+"""Layers that learn from errors of their own: GMDH, greedy, decoupled and local errors."""

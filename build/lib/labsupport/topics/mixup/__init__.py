@@ -1,0 +1,1 @@
+"""Mixup and manifold mixup: blended samples, blended labels."""

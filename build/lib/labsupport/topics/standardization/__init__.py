@@ -1,0 +1,1 @@
+"""Standardized inputs and the conditioning of the loss."""

@@ -1,0 +1,1 @@
+"""Weight decay and L2 regularization, plain, with momentum and with Adam."""

@@ -1,0 +1,1 @@
+"""Weight norm: direction and length of a weight vector as separate parameters."""

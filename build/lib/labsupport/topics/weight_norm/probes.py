@@ -1,0 +1,31 @@
+"""What weight norm does with the learning rate: the factor that the direction of a weight feels."""
+
+import torch
+from torch import Tensor
+
+from labsupport.models.layered import Layered
+from labsupport.stacks import Stack
+from labsupport.types import Dataset
+
+
+def direction_rates(
+    net: Layered, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
+) -> dict[str, Tensor]:
+    r"""Of each layer, ``direction1`` ...: the mean over units of :math:`(g/\lVert v\rVert)^2`.
+
+    Times the learning rate it is the rate at which the direction of a weight learns. At the start
+    of a network with weight
+    norm it is 1, and so it stays in a network without: there the direction feels the learning rate
+    itself.
+    """
+    if net.norm != "weight":
+        return {
+            f"direction{i}": torch.ones(len(params.flat), device=params.flat.device)
+            for i in range(1, net.depth + 1)
+        }
+    return {
+        f"direction{i}": (params[f"length{i}"] / params[f"weight{i}"].flatten(2).norm(dim=2))
+        .square()
+        .mean(1)
+        for i in range(1, net.depth + 1)
+    }

@@ -1,0 +1,345 @@
+"""The one training loop: many runs, seeds x hyperparameters, at once.
+
+``iterate_steps`` yields the runs after every step; ``train`` walks to the end, measures on the way,
+and notes which
+runs diverged and when. The loop knows no optimizer: a rule says how parameters change.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from labsupport import augment, datasets, runtime, workers
+from labsupport.stacks import Stack, stacked, structure
+from labsupport.types import Batch, Dataset, Net, Recipe, Step
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+}
+MOST_RUNS = 64
+"""Runs in one stack: more of them do not go faster and only take memory."""
+EVAL_ROWS = 250
+QUIET_SECONDS = 2.0
+
+Probe = Callable[[Net, Stack, dict[str, Tensor], Dataset], dict[str, Tensor]]
+"""What else to measure: (net, params, buffers, dataset) -> {metric: (R,)}."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of R runs."""
+
+    metrics: list[tuple[int, str, Tensor]]
+    """(epoch, metric, values (R,)) in the order of measurement; NaN from the epoch in which a run
+    diverged.
+    """
+    diverged: Tensor
+    """(R,) the first step at which the loss was no longer finite, 0 for a run that did not
+    diverge.
+    """
+    params: Stack
+    buffers: dict[str, Tensor]
+
+
+@torch.no_grad()
+def iterate_steps(
+    recipes: Sequence[Recipe], seeds: Sequence[int], dataset: Dataset | None = None
+) -> Iterator[Step]:
+    """Train R runs, run r by recipes[r] from seeds[r], and yield where they are: at the start, then
+    after every step.
+
+    Args:
+        recipes: R recipes of one structure: they differ in float fields of model, rule, mixup and
+            transforms at most.
+        seeds: R seeds. A run's weights, batches and noise come from its seed alone.
+        dataset: the data; loaded by the recipe's name if not given.
+
+    Yields:
+        A Step, the first with t = 0; its parameters are updated in place by the next one.
+
+    Raises:
+        ValueError: if the recipes differ in structure, or name an unknown schedule, data set or
+            size.
+    """
+    first = _check(recipes, seeds)
+    dataset = dataset or load(first)
+    dtype = getattr(torch, first.dtype)
+    model = stacked([recipe.model for recipe in recipes], runtime.device())
+    rule = stacked([recipe.rule for recipe in recipes], runtime.device())
+    params, buffers = model.init([runtime.generator(seed, "init") for seed in seeds])
+    params = Stack.of({name: p.to(dtype) for name, p in params.items()})
+    buffers = {name: b.to(dtype) for name, b in buffers.items()}
+    state = rule.init(model, params, [runtime.generator(seed, "rule") for seed in seeds])
+    yield Step(0, 0, params.flat.new_full((len(seeds),), math.nan), params, buffers)
+    for epoch, batch in batches(recipes, seeds, dataset):
+        params, state, metrics = rule.step(model, params, buffers, state, batch)
+        yield Step(batch.t, epoch, metrics["loss"], params, buffers)
+
+
+def batches(
+    recipes: Sequence[Recipe], seeds: Sequence[int], dataset: Dataset
+) -> Iterator[tuple[int, Batch]]:
+    """Epoch and batch of every step; each run shuffles the data by its own generator, every epoch
+    anew.
+
+    Args:
+        recipes, seeds, dataset: as in ``iterate_steps``; the samples are changed and blended as the
+            recipes have it.
+    """
+    recipe = recipes[0]
+    transforms = [
+        stacked(column, runtime.device())
+        for column in zip(*(r.augment for r in recipes), strict=True)
+    ]
+    mix = stacked([r.mixup for r in recipes], runtime.device())
+    drawing = augment.generators(seeds)
+    orders = [runtime.generator(seed, "order") for seed in seeds]
+    noises = [runtime.generator(seed, "noise") for seed in seeds]
+    x, y = dataset.x_train.to(getattr(torch, recipe.dtype)), dataset.y_train
+    size, steps = min(recipe.batch_size, len(y)), steps_in_epoch(recipe, dataset)
+    lr_scale = SCHEDULES[recipe.schedule]
+    for epoch in range(1, recipe.epochs + 1):
+        order = torch.stack(
+            [torch.randperm(len(y), generator=rng)[: steps * size] for rng in orders]
+        ).to(y.device)
+        for i, rows in enumerate(
+            order.view(len(seeds), steps, size).transpose(0, 1).reshape(steps, -1)
+        ):
+            done = (epoch - 1) * steps + i
+            batch = Batch(
+                x.index_select(0, rows).view(len(seeds), size, *x.shape[1:]),
+                y.index_select(0, rows).view(len(seeds), size),
+                done + 1,
+                lr_scale(done / (recipe.epochs * steps)),
+                noises,
+            )
+            yield epoch, augment.prepared(batch, transforms, mix, dataset, drawing)
+
+
+def train(
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
+    probes: Sequence[Probe] = (),
+    progress: Callable[[int], object] = lambda runs: None,
+) -> Trained:
+    """Train one stack of R runs to the end and measure on the way.
+
+    Args:
+        recipes, seeds: as in ``iterate_steps``.
+        probes: what to measure beside loss and accuracy.
+        progress: called after each epoch with the number of runs that finished it.
+
+    Returns:
+        A Trained. Its metric ``seconds`` is the time of the steps so far, shared out over the runs
+        of the stack, without what measuring took. A run that diverges is marked at its step and
+        goes on; its neighbours do not notice.
+    """
+    first = _check(recipes, seeds)
+    dataset = load(first)
+    model = stacked([recipe.model for recipe in recipes], runtime.device())
+    every = first.measure_every or max(first.epochs, 1)
+    losses, metrics, watch = [], [], Stopwatch()
+    for step in watch.over(iterate_steps(recipes, seeds, dataset)):
+        losses += [step.loss] if step.t else []
+        if len(losses) % steps_in_epoch(first, dataset) or (step.t == 0 and first.epochs):
+            continue
+        progress(len(seeds))
+        if step.epoch % every == 0 or step.epoch == first.epochs:
+            diverged = _first_bad(losses, len(seeds))
+            for name, values in measure(model, step.params, step.buffers, dataset, probes).items():
+                metrics.append(
+                    (step.epoch, name, values.double().masked_fill(diverged > 0, math.nan))
+                )
+            metrics.append(
+                (
+                    step.epoch,
+                    "seconds",
+                    torch.full((len(seeds),), watch.seconds / len(seeds), dtype=torch.float64),
+                )
+            )
+    return Trained(metrics, _first_bad(losses, len(seeds)), step.params, step.buffers)
+
+
+class Stopwatch:
+    """Counts the time that an iterator takes for its items, and not what is done with them."""
+
+    seconds = 0.0
+
+    def over(self, items: Iterator[Any]) -> Iterator[Any]:
+        """The same items."""
+        while True:
+            start = time.perf_counter()
+            item = next(items, None)
+            self.seconds += time.perf_counter() - start
+            if item is None:
+                return
+            yield item
+
+
+def steps_in_epoch(recipe: Recipe, dataset: Dataset) -> int:
+    """Whole batches in the training part; the rest of a shuffled epoch is left out."""
+    return max(1, len(dataset.y_train) // recipe.batch_size)
+
+
+def _first_bad(losses: Sequence[Tensor], runs: int) -> Tensor:
+    """(R,) the first step, counted from 1, whose loss is not finite; 0 if there is none."""
+    if not losses:
+        return torch.zeros(runs, dtype=torch.long, device=runtime.device())
+    bad = ~torch.isfinite(torch.stack(list(losses)))
+    return torch.where(bad.any(0), bad.int().argmax(0) + 1, 0)
+
+
+@torch.no_grad()
+def measure(
+    net: Net,
+    params: Stack,
+    buffers: dict[str, Tensor],
+    dataset: Dataset,
+    probes: Sequence[Probe] = (),
+) -> dict[str, Tensor]:
+    """Loss and accuracy on each part of the data, and whatever the probes measure: {metric:
+    (R,)}.
+    """
+    measured = {}
+    for part in ("train", "valid", "test"):
+        x, y = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
+        if len(y):
+            measured[f"{part}_loss"], measured[f"{part}_accuracy"] = evaluate(
+                net, params, buffers, x, y
+            )
+    for probe in probes:
+        measured.update(probe(net, params, buffers, dataset))
+    return measured
+
+
+def evaluate(
+    net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy and accuracy of every run, both (R,), on samples x (N, ...) with labels y
+    (N,).
+    """
+    runs = len(params.flat)
+    loss, right = params.flat.new_zeros(runs), params.flat.new_zeros(runs)
+    for some, labels in zip(x.split(EVAL_ROWS), y.split(EVAL_ROWS), strict=True):
+        with runtime.autocast():
+            logits = net.forward(params, buffers, some.to(loss.dtype).expand(runs, *some.shape)).to(
+                loss.dtype
+            )
+        labels = labels.expand(runs, -1)
+        loss += (
+            F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+            .view(runs, -1)
+            .sum(1)
+        )
+        right += (logits.argmax(-1) == labels).sum(1)
+    return loss / len(y), right / len(y)
+
+
+def train_many(
+    runs: Sequence[tuple[Recipe, int]], probes: Sequence[Probe] = ()
+) -> list[tuple[list[int], Trained]]:
+    """Train any mixture of runs: those of one structure share stacks, and stacks train side by side
+    on the cores.
+
+    Args:
+        runs: (recipe, seed) pairs.
+        probes: as in ``train``.
+
+    Returns:
+        (which of the runs, their Trained), one pair a stack.
+    """
+    stacks = _stacks([recipe for recipe, _ in runs], runtime.workers())
+    jobs = [
+        ([runs[row][0] for row in rows], [runs[row][1] for row in rows], probes) for rows in stacks
+    ]
+    total = sum(max(recipe.epochs, 1) for recipe, _ in runs)
+    with tqdm(total=total, unit="epoch", delay=QUIET_SECONDS, leave=False) as bar:
+        return list(zip(stacks, workers.parallel_map(train, jobs, bar.update), strict=True))
+
+
+def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:
+    """Rows that train together: equal structure, at most MOST_RUNS, and at least one stack for each
+    worker.
+    """
+    groups: dict[Recipe, list[int]] = {}
+    for row, recipe in enumerate(recipes):
+        groups.setdefault(_shape(recipe), []).append(row)
+    stacks = []
+    for rows in groups.values():
+        pieces = max(math.ceil(len(rows) / MOST_RUNS), math.ceil(workers / len(groups)))
+        size = math.ceil(len(rows) / pieces)
+        stacks += [rows[i : i + size] for i in range(0, len(rows), size)]
+    return stacks
+
+
+def _shape(recipe: Recipe) -> Recipe:
+    """A recipe without the numbers that runs of one stack may differ in."""
+    return replace(
+        recipe,
+        model=structure(recipe.model),
+        rule=structure(recipe.rule),
+        mixup=structure(recipe.mixup),
+        augment=tuple(structure(transform) for transform in recipe.augment),
+    )
+
+
+def load(recipe: Recipe) -> Dataset:
+    """The data of a recipe."""
+    return datasets.load(
+        recipe.data,
+        train_size=recipe.train_size,
+        valid_size=recipe.valid_size,
+        standardize=recipe.standardize,
+        label_noise=recipe.label_noise,
+    )
+
+
+def _check(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
+    """The first recipe, if all fit in one stack and can be trained."""
+    if not recipes or len(recipes) != len(seeds):
+        raise ValueError(
+            f"{len(recipes)} recipes and {len(seeds)} seeds; there must be as many, and at"
+            " least one"
+        )
+    first = recipes[0]
+    if any(_shape(recipe) != _shape(first) for recipe in recipes):
+        raise ValueError(
+            "recipes of one stack may differ only in float fields of model, rule, mixup and"
+            " transforms"
+        )
+    if first.schedule not in SCHEDULES:
+        raise ValueError(f"schedule is {first.schedule!r}; there are {', '.join(SCHEDULES)}")
+    if first.dtype not in ("float32", "float64"):
+        raise ValueError(f"dtype is {first.dtype!r}; there are float32 and float64")
+    if first.epochs < 0 or first.batch_size < 1 or first.measure_every < 0:
+        raise ValueError(
+            f"batch_size {first.batch_size} must be at least 1, epochs {first.epochs} and"
+            f" measure_every {first.measure_every} at least 0"
+        )
+    if first.augment and first.standardize:
+        raise ValueError(
+            "augment changes inputs that were scaled as a whole; standardize scales every column"
+            " apart"
+        )
+    _check_mixup(first)
+    return first
+
+
+def _check_mixup(recipe: Recipe) -> None:
+    deepest, hidden = (
+        max(getattr(recipe.mixup, "layers", (0,))),
+        getattr(recipe.model, "depth", 1) - 1,
+    )
+    if deepest > hidden:
+        raise ValueError(
+            f"mixup at layer {deepest}: {type(recipe.model).__name__} has {hidden} hidden layers"
+            " that can be blended; 0 are the inputs"
+        )
