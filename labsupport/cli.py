@@ -15,7 +15,16 @@ from pathlib import Path
 NEEDED_BYTES = 2**30
 DRAWS_INTO_FILES = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 """Matplotlib's backends that show nothing in a notebook."""
-LEFT_OUT = ("PYTHON", "PIP_", "UV_", "IPYTHON", "JUPYTER", "MATPLOTLIB", "VIRTUAL_ENV", "CONDA_PREFIX")
+LEFT_OUT = (
+    "PYTHON",
+    "PIP_",
+    "UV_",
+    "IPYTHON",
+    "JUPYTER",
+    "MATPLOTLIB",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+)
 """How the names of variables begin that the book is built without."""
 
 
@@ -103,8 +112,8 @@ def _cpus() -> tuple[bool, str]:
     from labsupport import machine, runtime
 
     return True, (
-        f"{machine.cpus()} of {os.cpu_count()} may be used; {runtime.workers()} stacks of runs train"
-        " side by side (LABSUPPORT_THREADS overrides)"
+        f"{machine.cpus()} of {os.cpu_count()} may be used; {runtime.workers()} stacks of runs"
+        " train side by side (LABSUPPORT_THREADS overrides)"
     )
 
 

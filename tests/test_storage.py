@@ -93,7 +93,8 @@ with warnings.catch_warnings(record=True) as caught:
 
 @as_root
 @pytest.mark.parametrize(
-    ("mode", "outcome"), [(0o777, "b'old' True 0"), (0o755, "b'old' False 1"), (0o700, "None False 1")]
+    ("mode", "outcome"),
+    [(0o777, "b'old' True 0"), (0o755, "b'old' False 1"), (0o700, "None False 1")],
 )
 def test_a_folder_of_somebody_else_is_read_if_it_may_be_and_said_once_if_not(
     tmp_path_factory, mode, outcome
@@ -139,9 +140,7 @@ def test_two_processes_that_write_one_file_lose_nothing(tmp_path):
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     storage.write(tmp_path / "a", b"old")
-    monkeypatch.setattr(
-        storage.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
-    )
+    monkeypatch.setattr(storage.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         storage.write(tmp_path / "a", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
