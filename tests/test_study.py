@@ -35,7 +35,9 @@ def test_every_file_that_the_training_loop_computes_with_is_a_source_of_its_resu
         if (path := waiting.pop()) not in found:
             found.add(path)
             waiting += keys.imported(path, layout.PACKAGE)
-    no_number_hangs_on = {layout.PACKAGE / name for name in ("machine.py", "storage.py", "workers.py")}
+    no_number_hangs_on = {
+        layout.PACKAGE / name for name in ("machine.py", "storage.py", "workers.py")
+    }
     assert len(found) > 20 and found - named == no_number_hangs_on
 
 
