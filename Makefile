@@ -10,6 +10,19 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 # two notebooks at a time, each on one thread, instead of two that fight for the same cores
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# What a user has set for other Pythons, pips and environments stays out of this one; where the
+# machine's packages come from (index, certificates, proxy, cache) stays in.
+SOURCES := PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS PIP_NO_INDEX PIP_TRUSTED_HOST PIP_CERT \
+    PIP_CLIENT_CERT PIP_PROXY PIP_TIMEOUT PIP_DEFAULT_TIMEOUT PIP_RETRIES PIP_CACHE_DIR PIP_NO_CACHE_DIR \
+    PIP_CONFIG_FILE PIP_KEYRING_PROVIDER PIP_USE_FEATURE PIP_USE_DEPRECATED PIP_DISABLE_PIP_VERSION_CHECK \
+    UV_INDEX% UV_DEFAULT_INDEX UV_EXTRA_INDEX_URL UV_FIND_LINKS UV_NO_INDEX UV_INSECURE_HOST UV_NATIVE_TLS \
+    UV_SYSTEM_CERTS UV_KEYRING_PROVIDER UV_HTTP_% UV_REQUEST_TIMEOUT UV_CACHE_DIR UV_NO_CACHE UV_CONFIG_FILE \
+    UV_OFFLINE UV_LINK_MODE UV_CONCURRENT_% UV_NO_PROGRESS UV_CREDENTIALS_DIR
+unexport $(filter-out $(SOURCES),$(filter PIP_% UV_% PYTHON%,$(.VARIABLES)))
+unexport VIRTUAL_ENV CONDA_PREFIX __PYVENV_LAUNCHER__
+# a variable is stronger than the same setting in a configuration file of pip
+export PIP_USER := 0
+export PIP_REQUIRE_VIRTUALENV := 0
 export UV_HTTP_TIMEOUT ?= 300
 export UV_NO_PROGRESS ?= 1
 

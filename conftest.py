@@ -6,14 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tools import layout
+from tools import kernels, layout
 
 
 @pytest.fixture(scope="session")
 def book() -> Path:
     """The built HTML; built now if anything in it has changed."""
     done = subprocess.run(
-        [sys.executable, "-m", "tools.book"], cwd=layout.ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "tools.book"],
+        cwd=layout.ROOT,
+        env=kernels.environment(),
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return layout.HTML

@@ -3,13 +3,29 @@
 import argparse
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 NEEDED_BYTES = 2**30
+DRAWS_INTO_FILES = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
+"""Matplotlib's backends that show nothing in a notebook."""
+LEFT_OUT = (
+    "PYTHON",
+    "PIP_",
+    "UV_",
+    "IPYTHON",
+    "JUPYTER",
+    "MATPLOTLIB",
+    "VIRTUAL_ENV",
+    "CONDA_PREFIX",
+)
+"""How the names of variables begin that the book is built without."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,26 +77,116 @@ def _torch() -> tuple[bool, str]:
     return True, f"{torch.__version__}, {torch.get_num_threads()} threads"
 
 
+def _cuda() -> tuple[bool, str]:
+    import torch
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        there = torch.cuda.is_available()
+    if there:
+        return True, f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
+    if torch.version.cuda is None:
+        return True, "not used: this PyTorch is built without CUDA; everything runs on the CPU"
+    if said:
+        reason = " ".join(str(said[-1].message).split())
+        return True, (
+            f"not used: {reason} Everything runs on the CPU; to use the GPU, bring its driver up to"
+            f" date for CUDA {torch.version.cuda}"
+        )
+    return True, "not used: PyTorch sees no CUDA device or driver; everything runs on the CPU"
+
+
 def _device() -> tuple[bool, str]:
     from labsupport import runtime
 
     return True, f"{runtime.device()} (LABSUPPORT_DEVICE overrides)"
 
 
-def _cuda() -> tuple[bool, str]:
-    import torch
-
-    if torch.cuda.is_available():
-        return True, f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
-    if torch.version.cuda is None:
-        return True, "not used: this PyTorch is built without CUDA; everything runs on the CPU"
-    return True, "not used: PyTorch sees no CUDA device or driver; everything runs on the CPU"
-
-
 def _profile() -> tuple[bool, str]:
     from labsupport import runtime
 
     return True, f"{runtime.profile()} (LABSUPPORT_PROFILE overrides)"
+
+
+def _cpus() -> tuple[bool, str]:
+    from labsupport import machine, runtime
+
+    return True, (
+        f"{machine.cpus()} of {os.cpu_count()} may be used; {runtime.workers()} stacks of runs"
+        " train side by side (LABSUPPORT_THREADS overrides)"
+    )
+
+
+def _home() -> tuple[bool, str]:
+    from labsupport import runtime, storage
+
+    folder = runtime.home()
+    if trouble := storage.trouble(folder):
+        return False, trouble
+    umask = os.umask(0o022)
+    os.umask(umask)
+    readers = "others may read them" if not umask & 0o004 else "others may not read them"
+    return True, f"results are kept in {folder}; {readers} (umask {umask:03o})"
+
+
+def _user() -> tuple[bool, str]:
+    """Where JupyterLab, IPython and Matplotlib keep what is the user's."""
+    from labsupport import storage
+
+    try:
+        folders = {"HOME": Path.home()}
+    except RuntimeError:
+        return False, (
+            "HOME is not set and the user has no entry in the list of users; the book is built all"
+            " the same, JupyterLab needs a folder: set HOME to one that is writable"
+        )
+    if given := os.environ.get("MPLCONFIGDIR"):
+        folders["MPLCONFIGDIR"] = Path(given)
+    for name, folder in folders.items():
+        if storage.trouble(folder):
+            return False, (
+                f"{name}={folder} cannot be written; the book is built all the same, JupyterLab and"
+                f" plots in it need it: make it writable or set {name} to another folder"
+            )
+    return True, f"{' and '.join(map(str, folders.values()))} can be written"
+
+
+def _temp() -> tuple[bool, str]:
+    try:
+        folder = tempfile.gettempdir()
+    except FileNotFoundError as error:
+        return False, f"{error.strerror}; make one of them writable or set TMPDIR to another"
+    wanted = os.environ.get("TMPDIR")
+    if wanted and os.path.abspath(wanted) != folder:
+        return True, f"{folder}, for TMPDIR={wanted} cannot be written"
+    return True, folder
+
+
+def _plots() -> tuple[bool, str]:
+    backend = os.environ.get("MPLBACKEND", "")
+    if backend.lower() in DRAWS_INTO_FILES:
+        return False, (
+            f"MPLBACKEND={backend}: the book has its figures, but a chapter opened in JupyterLab"
+            " shows none: unset MPLBACKEND"
+        )
+    return True, "are shown in notebooks" + (f" (MPLBACKEND={backend})" if backend else "")
+
+
+def _settings() -> tuple[bool, str]:
+    """The user's own settings of Python, pip, IPython and Jupyter."""
+    names = sorted(name for name in os.environ if name.startswith(LEFT_OUT))
+    profile = Path(os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython"))
+    files = [
+        str(file)
+        for pattern in ("ipython*_config.py", "startup/*.py", "startup/*.ipy")
+        for file in sorted((profile / "profile_default").glob(pattern))
+    ]
+    if not names and not files:
+        return True, "none of the user's for Python, pip, IPython or Jupyter"
+    return True, (
+        f"{', '.join([*names, *files])}: make and the built book leave them out, or take of pip's"
+        " and uv's only where packages come from; JupyterLab heeds them"
+    )
 
 
 def _data() -> tuple[bool, str]:
@@ -123,12 +229,18 @@ def _disk() -> tuple[bool, str]:
 EXAMINED = {
     "python": _python,
     "torch": _torch,
+    "cuda": _cuda,  # before the device, which would print what the driver says
     "device": _device,
-    "cuda": _cuda,
     "profile": _profile,
+    "cpus": _cpus,
+    "home": _home,
+    "disk": _disk,
+    "temp": _temp,
+    "user": _user,
+    "plots": _plots,
+    "settings": _settings,
     "data": _data,
     "full": _full,
-    "disk": _disk,
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 """The request to Linux's prctl: send me this signal when my parent ends."""
 CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def cpus() -> int:
@@ -28,12 +29,12 @@ def cpus() -> int:
     return max(1, math.ceil(min([bound, *_quotas()])))
 
 
-def _quotas(own: Path = Path("/proc/self/cgroup")) -> Iterator[float]:
+def _quotas() -> Iterator[float]:
     """CPUs' worth of time that the control groups around this process have, where there is a
     limit.
     """
     with contextlib.suppress(OSError, ValueError):
-        for line in own.read_text().splitlines():
+        for line in OWN_CGROUPS.read_text().splitlines():
             number, kinds, path = line.split(":", 2)
             # version 2 has one tree, without a number; version 1 has one for the kind "cpu"
             tree = CGROUPS if number == "0" else CGROUPS / "cpu"

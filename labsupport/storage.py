@@ -17,7 +17,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 SAYS = "Kept files"
 """How every warning of this module begins, so that a book can be built without them."""
-_told: set[Path] = set()
+_warned: set[Path] = set()
 """The folders that this process has warned of."""
 
 
@@ -88,8 +88,8 @@ def _advice(folder: Path, error: OSError) -> str:
 
 
 def _warn(folder: Path, error: OSError) -> None:
-    if folder not in _told:
-        _told.add(folder)
+    if folder not in _warned:
+        _warned.add(folder)
         warnings.warn(f"{SAYS}: {_advice(folder, error)}", stacklevel=3)
 
 

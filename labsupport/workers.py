@@ -1,4 +1,4 @@
-"""Jobs done side by side on the CPUs: by forked processes on Linux, by threads elsewhere.
+"""Jobs done side by side on the CPUs: by forked processes on Linux, else by threads.
 
 A step of a small network is a few dozen short operations. Threads of one process take turns at
 Python's lock between them and lose about a quarter of their time; processes do not. They are forked
@@ -45,13 +45,14 @@ def parallel_map(
     if count <= 1:
         with runtime.one_thread() if runtime.workers() == 1 else contextlib.nullcontext():
             return [function(*job, progress) for job in jobs]
-    if sys.platform == "linux":
-        return _Crew(function, jobs, count).work(progress)
+    # where PyTorch has a GPU, a fork of a process that has gone backward cannot go backward itself
+    if sys.platform == "linux" and not torch.cuda.is_available():
+        return _Processes(function, jobs, count).work(progress)
     with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         return list(pool.map(lambda job: function(*job, progress), jobs))
 
 
-class _Crew:
+class _Processes:
     """Forked processes that take the jobs in order, each the next one as soon as it is free."""
 
     def __init__(self, function: Callable, jobs: Sequence[tuple], count: int):
@@ -84,7 +85,7 @@ class _Crew:
     def _fork(self, children: list[BaseProcess]) -> Connection:
         """One more process; returns where its outcomes arrive."""
         receiver, sender = self.pipe(duplex=False)
-        child = self.process(target=self._labour, args=(sender, os.getpid()))
+        child = self.process(target=self._serve, args=(sender, os.getpid()))
         # Python warns of forking beside threads: they may hold a lock that the child then waits
         # for. Those of a notebook's kernel hold none that training takes.
         with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -116,7 +117,7 @@ class _Crew:
             seen = done
         return outcomes
 
-    def _labour(self, sender: Connection, parent: int) -> None:
+    def _serve(self, sender: Connection, parent: int) -> None:
         """In the new process: one thread, deaf to the interrupts of the notebook, and gone when the
         notebook is gone.
         """

@@ -18,8 +18,8 @@ as_root = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def nothing_told(monkeypatch):
-    monkeypatch.setattr(storage, "_told", set())
+def nothing_warned(monkeypatch):
+    monkeypatch.setattr(storage, "_warned", set())
 
 
 def quietly(function, *arguments):

@@ -37,8 +37,12 @@ def run_chapters(chapters: list[Path], wanted: dict[Path, str]) -> dict[Path, Re
     stale = [chapter for chapter, record in records.items() if record is None]
     if not stale:
         return records
+    # imported here, for a build with nothing to do needs none of it
+    from labsupport import runtime, storage
     from tools import kernels
 
+    if trouble := storage.trouble(runtime.home()):
+        say(f"Note: {trouble}.")
     kernels.prepare()
     remove_leftovers()
     say(f"Executing {', '.join(chapter.stem for chapter in stale)} ...")

@@ -2,13 +2,14 @@
 
 import copy
 import os
+import sys
 import tempfile
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tools import execute
+from tools import execute, kernels, layout
 
 
 @pytest.fixture
@@ -59,15 +60,83 @@ def test_a_failure_names_the_cell_and_leaves_the_last_good_run_alone(run):
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="there are no Unix sockets")
-def test_a_kernel_needs_no_port_and_leaves_no_socket(run, monkeypatch, tmp_path_factory):
-    sockets = tmp_path_factory.mktemp("s")
-    monkeypatch.setattr(tempfile, "tempdir", str(sockets))
-    folder = run("""import json, ipykernel
-print(json.load(open(ipykernel.get_connection_file()))["transport"])""")
-    ran = nbformat.read(folder / "notebook.ipynb", as_version=4)
-    assert ran.cells[1].outputs[0].text.strip() == "ipc"
-    assert list(sockets.glob("kernel-*")) == []
+SHOWS = """import json, os, sys, warnings
+import ipykernel, matplotlib
+from matplotlib import pyplot as plt
+from labsupport import storage
+print(json.load(open(ipykernel.get_connection_file()))["ip"])
+print(storage.__file__, "changed" in globals(), matplotlib.rcParams["lines.linewidth"])
+print(storage.write(storage.Path(os.environ["LABSUPPORT_HOME"]) / "file" / "a", b"content"))
+warnings.warn("CUDA initialization: the driver is old")
+plt.plot([1, 2]);"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets have no names outside of files")
+def test_neither_the_machine_nor_its_user_leaves_a_mark(run, monkeypatch, tmp_path):
+    """Each of these once ended the build, or changed a page."""
+    user, long = tmp_path / "user", tmp_path / ("t" * 100)
+    for folder in (user / "profile_default" / "startup", user / "kernels" / "python3", long):
+        folder.mkdir(parents=True)
+    (user / "profile_default" / "startup" / "a.py").write_text("changed = True")
+    (user / "profile_default" / "ipython_config.py").write_text(
+        "c.InteractiveShellApp.exec_lines = ['changed = True']"
+    )
+    (user / "kernels" / "python3" / "kernel.json").write_text(
+        '{"argv": ["false"], "display_name": "false", "language": "python"}'
+    )
+    for name in ("start.py", "sitecustomize.py", "torch.py"):
+        (user / name).write_text("raise SystemExit('the user was read')")
+    (user / "matplotlibrc").write_text("lines.linewidth: 17")
+    (tmp_path / "file").touch()
+    for name, value in {
+        "HOME": tmp_path / "file",
+        "IPYTHONDIR": user,
+        "JUPYTER_CONFIG_DIR": user,
+        "JUPYTER_DATA_DIR": user,
+        "JUPYTER_PATH": user,
+        "JUPYTER_RUNTIME_DIR": tmp_path / "file",
+        "LABSUPPORT_HOME": tmp_path,
+        "MATPLOTLIBRC": user,
+        "MPLBACKEND": "agg",
+        "MPLCONFIGDIR": tmp_path / "file",
+        "PYTHONPATH": user,
+        "PYTHONSAFEPATH": "1",
+        "PYTHONSTARTUP": user / "start.py",
+        "PYTHONWARNINGS": "error",
+        "TMPDIR": long,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    (outputs,) = [
+        cell.outputs
+        for cell in nbformat.read(run(SHOWS) / "notebook.ipynb", as_version=4).cells
+        if cell.cell_type == "code"
+    ]
+    socket, line, written = outputs[0].text.split("\n")[:3]
+    assert socket.startswith("@kernel-") and written == "False"
+    assert line == f"{layout.PACKAGE / 'storage.py'} False 1.5"
+    assert "image/png" in outputs[1].data and len(outputs) == 2
+    assert list(long.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("platform", "folder", "starts"),
+    [
+        ("linux", "/t" * 80, "@kernel-"),
+        ("darwin", "/tmp", "/tmp/kernel-"),
+        ("darwin", "/t" * 80, None),
+    ],
+)
+def test_a_socket_has_a_path_that_fits(monkeypatch, platform, folder, starts):
+    monkeypatch.setattr(kernels.sys, "platform", platform)
+    monkeypatch.setattr(tempfile, "tempdir", folder)
+    path = kernels.socket_path()
+    assert path is None if starts is None else path.startswith(starts) and len(path) < 100
+
+
+def test_a_relative_folder_for_results_is_the_builds_and_not_the_notebooks(monkeypatch):
+    monkeypatch.setenv("LABSUPPORT_HOME", "results")
+    assert kernels.environment()["LABSUPPORT_HOME"] == os.path.abspath("results")
 
 
 def test_a_cell_that_takes_too_long_is_a_failure_but_not_in_the_full_profile(run, monkeypatch):
