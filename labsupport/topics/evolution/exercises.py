@@ -716,6 +716,7 @@ EXERCISES = (
     ),
     Exercise(
         id="evolution.select",
+        keeps_dtype=True,
         title="Selection after the batch has changed",
         points=1,
         section="How it fails",

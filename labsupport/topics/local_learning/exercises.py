@@ -426,6 +426,7 @@ EXERCISES = (
     ),
     Exercise(
         id="local_learning.survivors",
+        keeps_dtype=True,
         title="Who survives, and when to stop",
         points=2,
         section="Idea",
