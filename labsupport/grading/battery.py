@@ -107,14 +107,15 @@ def _difference(exercise: Exercise, expected: Any, got: Any) -> Difference | Non
 def match_misconception(exercise: Exercise, findings: list[Finding]) -> str | None:
     """The misconception that gives the student's answers on the battery, if there is one.
 
-    Inputs on which only the student's function raises are left out, if they are less than half: it
-    may have a second fault. Where the misconception raises, the student's function has to.
+    Inputs on which only the student's function raises are left out, if a quarter is left: it may
+    have a second fault (half of the inputs are of one dtype). Where the misconception raises, the
+    student's function has to.
     """
     for name, answers in behaviours(exercise).items():
         pairs = list(zip(answers, findings, strict=True))
         told = [(a, f) for a, f in pairs if a is RAISES or not f.ran.problem]
         if (
-            2 * len(told) > len(pairs)
+            4 * len(told) >= len(pairs)
             and any(f.kind for _, f in told)
             and all(_is_like(exercise, answer, finding) for answer, finding in told)
         ):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from labsupport.grading.check import judge
-from labsupport.grading.exercise import Exercise
+from labsupport.grading.exercise import Exercise, Misconception
 
 
 def test_a_right_answer_earns_the_points_and_passes_the_public_checks(single):
@@ -52,6 +52,58 @@ def test_a_known_mistake_gets_its_hint_its_section_and_the_smallest_counterexamp
     assert outcome.counterexample.call == "scaled(x=torch.tensor([1.]), by=2.0)"
     assert outcome.counterexample.expected == "tensor([2.])"
     assert outcome.counterexample.yours == "tensor([0.5])"
+
+
+def test_a_known_mistake_that_also_raises_on_some_inputs_gets_its_hint(single):
+    def scaled(x, *, by):
+        if x.dim() > 1:
+            raise ValueError("a vector only")
+        return x / by
+
+    outcome = judge(single, scaled)
+    assert (outcome.status, outcome.misconception) == ("incorrect", "divided")
+    assert outcome.counterexample.yours == "tensor([0.5])"
+
+
+def test_an_answer_that_raises_on_most_inputs_gets_no_hint(single):
+    def scaled(x, *, by):
+        if by != 2.0 or x.numel() > 1:
+            raise ValueError("by 2 only")
+        return x / by
+
+    outcome = judge(single, scaled)
+    assert (outcome.reason, outcome.misconception) == ("error", None)
+
+
+def vector_only(x, *, by):
+    """You took x for a vector: it may be a matrix."""
+    if x.dim() > 1:
+        raise IndexError("no vector")
+    return by * x
+
+
+def test_a_known_mistake_may_raise_and_is_named_where_the_answer_raises_too(single):
+    mistakes = (*single.misconceptions, Misconception(vector_only, "How it fails"))
+    exercise = dataclasses.replace(single, misconceptions=mistakes)
+
+    def scaled(x, *, by):
+        (size,) = x.shape
+        return by * x
+
+    outcome = judge(exercise, scaled)
+    assert (outcome.reason, outcome.misconception) == ("error", "vector_only")
+    assert "ValueError" in outcome.message and "[[" in outcome.counterexample.call
+    assert judge(exercise, lambda x, *, by: x / by).misconception == "divided"
+    assert judge(exercise, lambda x, *, by: by * x).status == "correct"
+
+
+def test_the_dtype_counts_only_where_the_exercise_asks_for_it(single):
+    def scaled(x, *, by):
+        return (by * x).float()
+
+    assert judge(single, scaled).status == "correct"
+    outcome = judge(dataclasses.replace(single, keeps_dtype=True), scaled)
+    assert (outcome.status, outcome.reason) == ("incorrect", "dtype")
 
 
 def test_an_unknown_mistake_gets_no_diagnosis_but_a_counterexample(single):

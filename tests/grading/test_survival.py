@@ -23,6 +23,7 @@ import labsupport
 from labsupport.grading import battery, check, sandbox
 from labsupport.grading.check import judge
 from labsupport.grading.clock import Clock
+from tests.grading.conftest import SINGLE
 
 ROOT = os.path.dirname(os.path.dirname(labsupport.__file__))
 
@@ -517,6 +518,23 @@ def test_a_check_leaves_no_files_beside_the_notebook(single, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     judge(single, lambda x, *, by: x)
     assert list(tmp_path.iterdir()) == []
+
+
+ELSEWHERE = """
+import module_of_the_student
+from tests.grading.conftest import SINGLE
+from labsupport.grading.battery import battery
+print(battery(SINGLE))
+"""
+
+
+def test_the_inputs_do_not_depend_on_the_folder_of_the_notebook(tmp_path):
+    module = tmp_path / "module_of_the_student.py"
+    module.write_text("NUMBERS = [123456, 1.25, 'a text']\n" * 100)
+    path = f"{ROOT}{os.pathsep}{tmp_path}"
+    drawn = _python(ELSEWHERE, cwd=tmp_path, PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1")
+    assert drawn.stdout.strip() == str(battery.battery(SINGLE)), drawn.stderr
+    assert list(tmp_path.iterdir()) == [module]
 
 
 def test_arguments_in_another_order_are_refused(single):

@@ -745,6 +745,7 @@ EXERCISES = (
     ),
     Exercise(
         id="evolution.select",
+        keeps_dtype=True,
         title="Selection after the batch has changed",
         points=1,
         section="How it fails",

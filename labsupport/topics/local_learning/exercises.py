@@ -631,6 +631,7 @@ EXERCISES = (
     ),
     Exercise(
         id="local_learning.survivors",
+        keeps_dtype=True,
         title="Who survives, and when to stop",
         points=2,
         section="Idea",

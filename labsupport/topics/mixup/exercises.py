@@ -512,6 +512,7 @@ def diagnose_by_shares(x, y, order, lam, mixed, target):
 EXERCISES = (
     Exercise(
         id="mixup.mixup_batch",
+        keeps_dtype=True,
         title="Blend a batch",
         points=2,
         section="Idea",
