@@ -29,9 +29,9 @@ class Files(NamedTuple):
     """
 
     dataset: Callable[..., Any]
-    kept: Mapping[str, str]
+    kept: dict[str, str]
     """The files that are read."""
-    fetched: Mapping[str, str]
+    fetched: dict[str, str]
     """The files that they come from."""
     address: str
 
