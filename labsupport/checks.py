@@ -22,5 +22,6 @@ def is_number(
 
 def is_count(value: Any, least: int = 0) -> bool:
     """Tell whether a value is a whole number of at least ``least``; True and False are none."""
-    whole = isinstance(value, Integral) and type(value) is not bool
-    return whole and value >= least
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return False
+    return int(value) >= least

@@ -1,5 +1,4 @@
-"""What an experiment becomes in the full profile: the chapters are the same, the sizes are those of
-the papers.
+"""Profiles: in the full one the chapters are the same, and the sizes are those of the papers.
 
 A chapter writes its recipes for two cores and a minute. ``study``, ``trajectories`` and
 ``landscape`` pass every recipe through ``sized`` before they train it, and hand back the arms as

@@ -21,8 +21,8 @@ from labsupport.types import Arm, Batch, Dataset, Net, Recipe, Rule
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """A gradient source for one hidden layer of hard thresholds: the backward pass takes them for z
-    cut off at -1 and 1.
+    """A gradient estimator for one hidden layer of hard thresholds: the backward pass takes them
+    for z cut off at -1 and 1.
 
     It is no gradient of anything. Run by run it is what autograd finds for ``soft + (sign(z) -
     soft).detach()``.

@@ -90,7 +90,7 @@ class Module:
         self.state, self.trained = self.rule.init(self.net, self.params), 0
 
     def init(self, net: LocalMLP, params: Stack, rngs: Sequence[torch.Generator]) -> None:
-        """As a gradient source, a module keeps nothing."""
+        """As a gradient estimator, a module keeps nothing."""
 
     def __call__(self, net, params, buffers, state, batch: Batch, out: Stack) -> Tensor:
         """Its own gradient, and nobody else's."""
