@@ -145,8 +145,9 @@ def heatmap(
     values = cells.to_numpy(dtype=float)
     finite = np.where(np.isfinite(values), values, np.nan)
     image = ax.imshow(finite, cmap="cividis", aspect="auto", origin="lower", vmin=low, vmax=high)
+    bright = np.asarray(image.norm(finite)) > 0.55
     for (row, column), value in np.ndenumerate(values):
-        light = not np.isfinite(value) or image.norm(float(value)) > 0.55
+        light = not np.isfinite(value) or bright[row, column]
         text = "" if np.isnan(value) else "div." if np.isinf(value) else f"{value:.2f}"
         ax.text(
             column,
