@@ -16,14 +16,12 @@ def is_number(
     """Tell whether a value is a finite real number with least <= value <= most, above < value <
     below.
     """
-    return (
-        isinstance(value, Real)
-        and math.isfinite(value)
-        and least <= value <= most
-        and above < value < below
-    )
+    real = isinstance(value, Real)
+    return real and math.isfinite(value) and least <= value <= most and above < value < below
 
 
 def is_count(value: Any, least: int = 0) -> bool:
     """Tell whether a value is a whole number of at least ``least``; True and False are none."""
-    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        return False
+    return int(value) >= least

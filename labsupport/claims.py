@@ -1,5 +1,5 @@
-"""A statement of the lecture, what was measured, and the verdict that follows; the ledger they are
-written to.
+"""Claims: a statement of the lecture, what was measured, and the verdict that follows; their
+ledger.
 
 A verdict is computed from the interval and from a criterion given before the run:
 
@@ -28,7 +28,7 @@ VERDICTS = ("reproduced", "not reproduced here", "contradicted")
 
 
 def _statements() -> dict[str, dict[str, str]]:
-    """The statements of every topic's folder by id, in the order of the chapters."""
+    """Read the statements of every topic's folder by id, in the order of the chapters."""
     folders = (Path(__file__).parent / "topics").glob("*/statements.toml")
     topics = {path.parent.name: tomllib.loads(path.read_text("utf8")) for path in folders}
     in_order = sorted(topics.items(), key=lambda item: item[1]["chapter"])
@@ -127,7 +127,7 @@ def claim(
 def exact(
     id: str, error: float, *, measure: str, tolerance: float = 1e-10, runs: int, budget: str
 ) -> Claim:
-    """Hold an identity: the largest error found must be within the tolerance.
+    """Check an identity: the largest error found must be within the tolerance.
 
     Args:
         id, measure, budget: as in ``claim``.
@@ -146,7 +146,7 @@ def exact(
 
 
 def format_estimate(entry: Claim) -> str:
-    """The estimate with its interval and its runs, as text."""
+    """Write the estimate with its interval and its runs as text."""
     if entry.kind == "exact":
         return f"{entry.estimate:.2g} ({entry.runs} runs)"
     return (
@@ -185,7 +185,9 @@ def _enter(
 
 
 def folder() -> Path:
-    """Where the ledger is, one file a chapter: LABSUPPORT_CLAIMS, else below the book's home."""
+    """Find the ledger's folder, one file a chapter: LABSUPPORT_CLAIMS, else below the book's
+    home.
+    """
     return Path(os.environ.get("LABSUPPORT_CLAIMS") or runtime.home() / "claims")
 
 
@@ -195,7 +197,7 @@ def _load(path: Path) -> list[Claim]:
 
 
 def ledger(where: Path | None = None) -> list[Claim]:
-    """Every claim that executed chapters have written, in the order of the statements."""
+    """Read every claim that executed chapters have written, in the order of the statements."""
     order = list(STATEMENTS)
     found = [entry for path in sorted((where or folder()).glob("*.json")) for entry in _load(path)]
     return sorted(
@@ -204,8 +206,8 @@ def ledger(where: Path | None = None) -> list[Claim]:
 
 
 def page(where: Path | None = None) -> str:
-    """The book's page of claims, in MyST markdown: one table a chapter, each row linked to where it
-    was measured.
+    """Write the book's page of claims, in MyST markdown: one table a chapter, each row linked to
+    where it was measured.
     """
     entries = ledger(where)
     lines = ["# Claims", "", PREFACE, ""]
@@ -238,7 +240,7 @@ def page(where: Path | None = None) -> str:
 
 
 def _row(*cells: str) -> str:
-    """A row of a markdown table; a bar inside a cell is no border."""
+    """Write a row of a markdown table; a bar inside a cell is no border."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

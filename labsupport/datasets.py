@@ -13,7 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def load(
     standardize: bool = False,
     label_noise: float = 0.0,
 ) -> Dataset:
-    """The data set of this name on the book's device, with a fixed, stratified split.
+    """Load the data set of this name to the book's device, with a fixed, stratified split.
 
     Args:
         name: "mnist1d" (4,000 + 1,000 signals of 40 samples), "mnist5k" (4,000 + 1,000 images, 1 x
@@ -78,7 +78,7 @@ def load(
             f"label_noise is {label_noise}, a share of the training labels; it must be in [0, 1]"
         )
     labels = _noisy(whole.y_train, label_noise, classes) if label_noise else whole.y_train
-    parts = dict(
+    parts: dict[str, Any] = dict(
         x_train=whole.x_train[:size],
         y_train=labels[:size],
         x_valid=whole.x_train[pool - valid_size :],
@@ -103,7 +103,7 @@ def _noisy(labels: torch.Tensor, share: float, classes: int) -> torch.Tensor:
 
 def _standardized(dataset: Dataset) -> Dataset:
     statistics = standardization.fit(dataset.x_train)
-    parts = {
+    parts: dict[str, Any] = {
         f"x_{part}": standardization.apply(getattr(dataset, f"x_{part}"), statistics)
         for part in ("train", "valid", "test")
     }
@@ -112,7 +112,7 @@ def _standardized(dataset: Dataset) -> Dataset:
 
 @functools.lru_cache(maxsize=8)
 def _pool(name: str, device: str) -> Dataset:
-    """The whole training pool and test set, on the device."""
+    """Load the whole training pool and test set to the device."""
     if name in published.PUBLISHED:
         return _published(name, device)
     t = _bundled(name)
@@ -136,23 +136,24 @@ def _whole(name: str, digest: str, t: Mapping[str, torch.Tensor]) -> Dataset:
 
 
 def _bundled(name: str) -> dict[str, torch.Tensor]:
-    """A data set of a package: made once, then read from disk."""
+    """Make a data set of a package once, then read it from disk."""
     path = runtime.home() / "data" / f"{name}-{_recipe_digest(name)}.npz"
     stored = storage.read(path)
     if stored is None:
         buffer = io.BytesIO()
-        np.savez(buffer, **_split(*SOURCES[name].make(), in_units=SOURCES[name].in_units))
+        arrays: dict[str, Any] = _split(*SOURCES[name].make(), in_units=SOURCES[name].in_units)
+        np.savez(buffer, **arrays)
         stored = buffer.getvalue()
         storage.write(path, stored)
-    arrays = np.load(io.BytesIO(stored))
-    return {key: torch.from_numpy(arrays[key]) for key in sorted(arrays)}
+    found = np.load(io.BytesIO(stored))
+    return {key: torch.from_numpy(found[key]) for key in sorted(found)}
 
 
 def _published(name: str, device: str) -> Dataset:
-    """The published files on the device: bytes until they are there, then scaled in place, and kept
-    nowhere else.
+    """Load the published files to the device: bytes until they are there, then scaled in place, and
+    kept nowhere else.
     """
-    t = {}
+    t: dict[str, torch.Tensor] = {}
     for part, (x, y) in published.read(name).items():
         rng = np.random.default_rng(0)
         rows = _take_turns(
@@ -195,8 +196,8 @@ def _split(x: np.ndarray, y: np.ndarray, in_units: bool) -> dict[str, np.ndarray
 
 
 def _take_turns(groups: list[np.ndarray], by_share: bool = False) -> np.ndarray:
-    """The rows of all classes, one of each in turn; ``by_share``: large classes more often, so that
-    every stretch, and not only every prefix, has the shares of the whole."""
+    """Order the rows of all classes, one of each in turn; ``by_share``: large classes more often,
+    so that every stretch, and not only every prefix, has the shares of the whole."""
     ranks = np.concatenate(
         [(np.arange(len(group)) + 0.5) / (len(group) if by_share else 1) for group in groups]
     )
@@ -213,7 +214,9 @@ def _mnist1d() -> tuple[np.ndarray, np.ndarray]:
     try:
         made = make_dataset(get_dataset_args())
     finally:
-        random.setstate(before[0]), np.random.set_state(before[1]), torch.set_rng_state(before[2])
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torch.set_rng_state(before[2])
     return np.concatenate([made["x"], made["x_test"]]), np.concatenate([made["y"], made["y_test"]])
 
 

@@ -20,8 +20,8 @@ from labsupport.types import Batch, Net, Recipe, Step
 def loss_and_gradient(
     net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, Stack]:
-    """The loss of each run (R,) on a batch and its gradient; buffers and generators are left as
-    they were.
+    """Compute the loss of each run (R,) on a batch and its gradient; buffers and generators are
+    left as they were.
     """
     aside = {name: buffer.clone() for name, buffer in buffers.items()}
     rngs = [rng.clone_state() for rng in batch.rngs]
@@ -33,8 +33,8 @@ def loss_and_gradient(
 def along_gradient(
     net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, rates: Sequence[float]
 ) -> dict[str, Tensor]:
-    r"""What a walk along the negative gradient meets, :math:`w - \eta\nabla L(w)` for several
-    rates.
+    r"""Measure loss and gradient along the negative gradient, at :math:`w - \eta\nabla L(w)` for
+    several rates.
 
     Args:
         net, params, buffers, batch: where R runs stand, and what they see there.
@@ -43,7 +43,7 @@ def along_gradient(
     Returns:
         ``loss`` (S, R); ``predictiveness`` (S, R), the distance
         :math:`\lVert\nabla L(w) - \nabla L(w-\eta\nabla L)\rVert` between the gradient here and
-        there; ``smoothness`` (R,), the largest of these distances over the distance walked.
+        there; ``smoothness`` (R,), the largest of these distances over the length of the step.
 
     Raises:
         ValueError: if there is no rate, or one is not positive.
@@ -59,22 +59,21 @@ def along_gradient(
         loss, gradient = loss_and_gradient(net, there, buffers, batch)
         losses.append(loss)
         distances.append((gradient.flat - here.flat).norm(dim=1))
-    walked = torch.tensor(rates, dtype=here.flat.dtype, device=here.flat.device)[
+    length = torch.tensor(rates, dtype=here.flat.dtype, device=here.flat.device)[
         :, None
     ] * here.flat.norm(dim=1)
-    distances = torch.stack(distances)
+    moved = torch.stack(distances)
     return {
         "loss": torch.stack(losses),
-        "predictiveness": distances,
-        "smoothness": (distances / walked).amax(0),
+        "predictiveness": moved,
+        "smoothness": (moved / length).amax(0),
     }
 
 
 def covariate_shift(
     net: Net, before: Stack, after: Stack, buffers: dict[str, Tensor], batch: Batch
 ) -> dict[str, Tensor]:
-    r"""The shift measure: how a layer's gradient changes when the layers below it have taken their
-    step.
+    r"""Measure how a layer's gradient changes when the layers below it have taken their step.
 
     .. math::
         \lVert G_{t,i} - G'_{t,i}\rVert, \qquad
@@ -105,7 +104,9 @@ def covariate_shift(
 
 
 def steps_with_batches(recipe: Recipe, seeds: Sequence[int]) -> Iterator[tuple[Step, Stack, Batch]]:
-    """Along R runs: where they are, a copy of the parameters, and the batch of the step to come."""
+    """Yield, along R runs, where they are, a copy of the parameters, and the batch of the step to
+    come.
+    """
     dataset = train.load(recipe)
     steps = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
     for step, (_, batch) in zip(
@@ -117,7 +118,7 @@ def steps_with_batches(recipe: Recipe, seeds: Sequence[int]) -> Iterator[tuple[S
 def survey(
     recipe: Recipe, seeds: Sequence[int], rates: Sequence[float], every: int = 10
 ) -> pd.DataFrame:
-    """The landscape along R runs: step, seed, metric, value, every so many steps.
+    """Tabulate the landscape along R runs: step, seed, metric, value, every so many steps.
 
     Args:
         recipe: of all runs.

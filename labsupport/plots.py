@@ -1,12 +1,14 @@
-"""Results -> Axes. One style for the whole book: safe for colour-blind readers, readable on light
-and dark pages.
+"""Draw Results on Axes, in one style for the whole book: safe for colour-blind readers, readable on
+light and dark pages.
 
 Figures have a paper-white ground of their own, so they read the same on every theme. Lines differ
 in colour, dash and marker. Nothing here trains.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -19,7 +21,7 @@ from labsupport.types import Interval, Result
 COLOURS = ("#0072B2", "#D55E00", "#007A57", "#9A4D86", "#8A6D00", "#444444")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)), (0, (1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
-STYLE = {
+STYLE: dict[str, Any] = {
     "figure.facecolor": "#fdfdfb",
     "axes.facecolor": "#fdfdfb",
     "savefig.facecolor": "#fdfdfb",
@@ -43,16 +45,16 @@ STYLE = {
 
 
 def figure(
-    columns: int = 1, *, width: float | None = None, height: float = 3.4, **options
+    columns: int = 1, *, width: float | None = None, height: float = 3.4, **options: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure in the book's style with its axes in a list.
+    """Make a figure in the book's style with its axes in a list.
 
     Args:
         columns: axes side by side.
         width, height: in inches; the width defaults to 3.6 a column, at least 5.5.
         options: passed to ``plt.subplots``: sharey, for one.
     """
-    plt.rcParams.update(STYLE)
+    mpl.rcParams.update(STYLE)
     fig, axes = plt.subplots(
         1, columns, figsize=(width or max(5.5, 3.6 * columns), height), squeeze=False, **options
     )
@@ -60,7 +62,7 @@ def figure(
 
 
 def look(i: int) -> dict:
-    """Colour, dash and marker of the i-th line of a plot."""
+    """Choose colour, dash and marker of the i-th line of a plot."""
     return {
         "color": COLOURS[i % 6],
         "linestyle": DASHES[i % 6],
@@ -70,7 +72,7 @@ def look(i: int) -> dict:
 
 
 def band(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], label: str, i: int) -> None:
-    """A line of estimates over x inside its 95 % band."""
+    """Draw a line of estimates over x inside its 95 % band."""
     ax.plot(x, [v.estimate for v in intervals], label=label, **look(i))
     ax.fill_between(
         x,
@@ -85,8 +87,8 @@ def band(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], label: str
 def sweep(
     ax: Axes, result: Result, metric: str, axis: str, lines: Mapping[str, compare.Among]
 ) -> None:
-    """A metric's last value against one axis of a grid: a line with its band for each choice of
-    arms.
+    """Draw a metric's last value against one axis of a grid: a line with its band for each choice
+    of arms.
 
     Args:
         ax: where to draw.
@@ -114,7 +116,7 @@ def sweep(
 
 
 def curves(ax: Axes, result: Result, metric: str, arms: Mapping[str, str]) -> None:
-    """A metric over epochs: a line with its band for each arm, {label: arm}."""
+    """Draw a metric over epochs: a line with its band for each arm, {label: arm}."""
     rows = result.table[result.table["metric"] == metric]
     for i, (label, name) in enumerate(arms.items()):
         by_epoch = rows[rows["arm"] == name].dropna().groupby("epoch")["value"]
@@ -143,8 +145,9 @@ def heatmap(
     values = cells.to_numpy(dtype=float)
     finite = np.where(np.isfinite(values), values, np.nan)
     image = ax.imshow(finite, cmap="cividis", aspect="auto", origin="lower", vmin=low, vmax=high)
+    bright = np.asarray(image.norm(finite)) > 0.55
     for (row, column), value in np.ndenumerate(values):
-        light = not np.isfinite(value) or image.norm(value) > 0.55
+        light = not np.isfinite(value) or bright[row, column]
         text = "" if np.isnan(value) else "div." if np.isinf(value) else f"{value:.2f}"
         ax.text(
             column,
@@ -167,7 +170,7 @@ def heatmap(
 
 
 def words(name: str) -> str:
-    """A field's or a metric's name as a label."""
+    """Turn a field's or a metric's name into a label."""
     known = {
         "lr": "learning rate",
         "norm2_weight1": "squared norm of the hidden weights",
@@ -177,7 +180,9 @@ def words(name: str) -> str:
 
 
 def _with_zero(values: Sequence[float]) -> list[float]:
-    """Positions on a logarithmic axis, with 0 half a decade left of the smallest positive value."""
+    """Place values on a logarithmic axis, with 0 half a decade left of the smallest positive
+    one.
+    """
     smallest = min(value for value in values if value > 0)
     return [value if value > 0 else smallest / 10**0.5 for value in values]
 

@@ -1,5 +1,4 @@
-"""What an experiment becomes in the full profile: the chapters are the same, the sizes are those of
-the papers.
+"""Profiles: in the full one the chapters are the same, and the sizes are those of the papers.
 
 A chapter writes its recipes for two cores and a minute. ``study``, ``trajectories`` and
 ``landscape`` pass every recipe through ``sized`` before they train it, and hand back the arms as
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 from labsupport import datasets, runtime, train
 from labsupport.models import CNN, MLP, LocalMLP
-from labsupport.rules import Greedy
+from labsupport.rules import SGD, Adam, Greedy
 from labsupport.types import Recipe, Rule
 
 WORDS = {
@@ -40,7 +39,8 @@ SMALL = ("mnist1d", "mnist5k")
 
 
 def sized(recipe: Recipe) -> Recipe:
-    """The recipe as it is trained in this profile: itself in the quick one, larger in the full one.
+    """Size a recipe as it is trained in this profile: itself in the quick one, larger in the full
+    one.
 
     - An MLP on MNIST-1D or on the small MNIST learns MNIST, with hidden layers 8 times as wide, and
       so does one with heads;
@@ -53,21 +53,23 @@ def sized(recipe: Recipe) -> Recipe:
     (``Vmapped``), and with columns standardized one by one (a pixel that is black in every digit
     has no deviation) stay as they are. What is sized once is not sized again.
     """
-    size = FULL.get(type(recipe.model))
+    model = recipe.model
     if (
         runtime.profile() == "quick"
-        or size is None
+        or not isinstance(model, MLP | LocalMLP | CNN)
+        or type(model) not in FULL
         or recipe.data not in SMALL
         or recipe.dtype == "float64"
         or recipe.standardize
     ):
         return recipe
+    size = FULL[type(model)]
     small, large = datasets.load(recipe.data), datasets.load(size.data)
     share = len(large.y_train), len(small.y_train)
     found = dataclasses.replace(
         recipe,
         data=size.data,
-        model=_wider(recipe.model, size.wider, tuple(large.x_train.shape[1:])),
+        model=_wider(model, size.wider, tuple(large.x_train.shape[1:])),
         train_size=recipe.train_size and max(_part(recipe.train_size, *share), large.classes),
         valid_size=_part(recipe.valid_size, *share),
     )
@@ -75,33 +77,32 @@ def sized(recipe: Recipe) -> Recipe:
 
 
 def _part(count: int, of: int, instead_of: int) -> int:
-    """The same share of another pool, rounded down so that the parts of a pool fit in it."""
+    """Take the same share of another pool, rounded down so that the parts of a pool fit in it."""
     return count * of // instead_of
 
 
 def _staged(recipe: Recipe, found: Recipe) -> Rule:
-    """The rule with its stages as many epochs long in the larger recipe ``found``, where an epoch
-    has other steps.
+    """Make the stages of greedy learning as many epochs long in the larger recipe ``found``, where
+    an epoch has other steps.
     """
-    source = getattr(recipe.rule, "gradient", None)
-    if not isinstance(source, Greedy):
-        return recipe.rule
+    rule = recipe.rule
+    if not isinstance(rule, SGD | Adam) or not isinstance(rule.gradient, Greedy):
+        return rule
+    source = rule.gradient
     steps, instead_of = (train.steps_in_epoch(item, train.load(item)) for item in (found, recipe))
-    return dataclasses.replace(
-        recipe.rule,
-        gradient=dataclasses.replace(source, stage=max(1, _part(source.stage, steps, instead_of))),
-    )
+    longer = dataclasses.replace(source, stage=max(1, _part(source.stage, steps, instead_of)))
+    return dataclasses.replace(rule, gradient=longer)
 
 
 def _wider(model: MLP | LocalMLP | CNN, times: int, shape: tuple[int, ...]) -> MLP | LocalMLP | CNN:
-    """The network for inputs of this shape, its hidden layers so many times as wide."""
+    """Size a network for inputs of this shape, its hidden layers so many times as wide."""
     if isinstance(model, CNN):
         return dataclasses.replace(
             model, shape=shape, channels=tuple(times * c for c in model.channels)
         )
     inputs, *hidden, classes = model.sizes
     pixels = shape[0] * shape[1] * shape[2]
-    heads = {"width": times * model.width} if isinstance(model, LocalMLP) else {}
-    return dataclasses.replace(
-        model, sizes=(pixels, *(times * h for h in hidden), classes), **heads
-    )
+    sizes = (pixels, *(times * h for h in hidden), classes)
+    if isinstance(model, LocalMLP):
+        return dataclasses.replace(model, sizes=sizes, width=times * model.width)
+    return dataclasses.replace(model, sizes=sizes)

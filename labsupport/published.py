@@ -1,5 +1,4 @@
-"""CIFAR-10 and MNIST as they were published, for the full profile: checked, fetched where they are
-missing, read.
+"""CIFAR-10 and MNIST as they were published: check the files, fetch what is missing, read them.
 
 The files lie in ``data`` below the book's home, in the folders and under the names that torchvision
 gives them. At every reading each is held to the checksum that torchvision knows. What is missing is
@@ -29,9 +28,9 @@ class Files(NamedTuple):
     """
 
     dataset: Callable[..., Any]
-    kept: Mapping[str, str]
+    kept: dict[str, str]
     """The files that are read."""
-    fetched: Mapping[str, str]
+    fetched: dict[str, str]
     """The files that they come from."""
     address: str
 
@@ -59,12 +58,12 @@ PUBLISHED: dict[str, Callable[[], Files]] = {"mnist": _mnist, "cifar10": _cifar1
 
 
 def folder() -> Path:
-    """Where the files are."""
+    """Find the folder of the files."""
     return runtime.home() / "data"
 
 
 def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of "train" and "test" the images (N, C, H, W), uint8, and the labels (N,), int64, in the
+    """Read of "train" and "test" the images (N, C, H, W), uint8, and the labels (N,), int64, in the
     published order.
 
     Raises:
@@ -91,12 +90,12 @@ def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 def missing(name: str) -> list[str]:
-    """The files that are not there."""
+    """List the files that are not there."""
     return [file for file in PUBLISHED[name]().kept if not (folder() / file).exists()]
 
 
 def refuse_damaged(name: str) -> None:
-    """Hold every file that is there, and would be used, to its checksum.
+    """Compare every file that is there, and would be used, with its checksum.
 
     Raises:
         Unavailable: for those that are truncated or something else; it names them.
@@ -119,7 +118,7 @@ def refuse_damaged(name: str) -> None:
 
 
 def advice(name: str) -> str:
-    """Which files to put where, where there is no network."""
+    """Say which files to put where, where there is no network."""
     files, gone = PUBLISHED[name](), missing(name)
     to_fetch = {file: md5 for file, md5 in files.fetched.items() if not (folder() / file).exists()}
     return (
@@ -146,7 +145,7 @@ def _copy(names: Iterable[str], source: Path, target: Path) -> None:
 
 
 def _channels_first(images: np.ndarray) -> np.ndarray:
-    """(N, H, W) and (N, H, W, C) as (N, C, H, W)."""
+    """View (N, H, W) and (N, H, W, C) as (N, C, H, W)."""
     return np.ascontiguousarray(
         images[:, None] if images.ndim == 3 else images.transpose(0, 3, 1, 2)
     )

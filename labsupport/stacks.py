@@ -147,6 +147,11 @@ def stacked(items: Sequence[T], device: torch.device) -> T:
     return _replace_unchecked(items[0], varied) if varied else items[0]
 
 
+def in_use(value: float | Tensor) -> bool:
+    """Tell whether a hyperparameter is more than zero in some run."""
+    return isinstance(value, Tensor) or value > 0
+
+
 def column(value: float | Tensor, like: Tensor) -> Tensor:
     """Lay out a hyperparameter as a column (R, 1) that multiplies ``like``, (R, P)."""
     if isinstance(value, Tensor):

@@ -360,7 +360,7 @@ def check(recipe: Recipe, dataset: Dataset) -> None:
     if isinstance(recipe.model, ChecksData):
         recipe.model.check_data(tuple(dataset.x_train.shape[1:]), dataset.classes)
     deepest = max(recipe.mixup.layers) if recipe.mixup else 0
-    hidden = recipe.model.depth - 1 if isinstance(recipe.model, MixableNet) else 0
+    hidden = recipe.model.mixable_layers if isinstance(recipe.model, MixableNet) else 0
     if deepest > hidden:
         raise ValueError(
             f"mixup at layer {deepest}: {type(recipe.model).__name__} has {hidden} hidden layers"

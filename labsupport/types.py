@@ -101,8 +101,8 @@ class MixableNet(Net, Protocol):
     """A network whose hidden layers can be blended."""
 
     @property
-    def depth(self) -> int:
-        """Layers of weights; hidden layers 1 to depth - 1 can be blended."""
+    def mixable_layers(self) -> int:
+        """How many hidden layers can be blended, from the first on."""
 
     def forward(
         self,

@@ -1,5 +1,5 @@
-"""The gradient sources of feedback alignment: held to the reference and to autograd, honest seeds,
-errors, devices.
+"""The gradient estimators of feedback alignment: held to the reference and to autograd, honest
+seeds, errors, devices.
 """
 
 import pytest

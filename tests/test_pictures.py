@@ -72,6 +72,8 @@ def test_a_heatmap_writes_values_marks_divergence_and_frames_the_best():
         round(frame.get_y() + frame.get_height() / 2),
     ) == (1, 0)
     assert ax.get_xlabel() == "learning rate"
+    plots.heatmap(ax, cells, lower_is_better=True)
+    assert round(ax.patches[1].get_x() + ax.patches[1].get_width() / 2) == 0
 
 
 def test_every_colour_of_a_line_stands_out_from_the_paper():

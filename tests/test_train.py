@@ -2,6 +2,7 @@
 nobody.
 """
 
+import dataclasses
 import math
 import time
 from dataclasses import dataclass
@@ -12,9 +13,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from labsupport import datasets, rules, runtime, train
+from labsupport.augment import Mixup, RandomFlip, RandomRotation
 from labsupport.models import MLP, Vmapped
 from labsupport.rules import SGD, Adam, Backprop, EffectiveLRReplay
-from labsupport.stacks import Stack, column, hyperparameter, stacked
+from labsupport.stacks import Stack, column, hyperparameter, hyperparameters, stacked
 from labsupport.study import vary
 from labsupport.topics.weight_decay import reference as wd
 from labsupport.types import Batch, Dataset, Recipe
@@ -155,6 +157,34 @@ def test_the_global_generator_plays_no_part():
     one = end([recipe()], [4]).params.flat.clone()
     torch.manual_seed(1)
     assert torch.equal(one, end([recipe()], [4]).params.flat)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A record whose fields are all numbers; what may differ is said, not guessed."""
+
+    rate: "float | int" = hyperparameter(1.0)
+    bins: float = 2.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    inner: Settings = Settings()
+
+
+def test_what_is_declared_may_differ_between_runs_and_nothing_else():
+    device = torch.device("cpu")
+    together = stacked([Holder(Settings(rate)) for rate in (1.0, 3.0)], device)
+    assert together.inner.rate.tolist() == [1.0, 3.0] and together.inner.bins == 2.0
+    with pytest.raises(ValueError, match="differ in more than hyperparameters"):
+        stacked([Settings(bins=bins) for bins in (1.0, 3.0)], device)
+
+
+@pytest.mark.parametrize("item", [SGD(), Adam(), MLP(), Mixup(), RandomFlip(), RandomRotation()])
+def test_the_numbers_that_a_recipe_varies_are_declared(item):
+    """Every field of type float of what the book trains with may differ between runs."""
+    floats = {f.name for f in dataclasses.fields(item) if f.type is float}
+    assert floats and floats == set(hyperparameters(item))
 
 
 def test_every_run_has_hyperparameters_of_its_own():

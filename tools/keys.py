@@ -86,8 +86,8 @@ def code_of(notebook: dict) -> list[tuple[str, list[str]]]:
 def chapter_key(chapter: Path) -> str:
     """A digest of a chapter's own code and of what it runs in."""
     code = code_of(json.loads(chapter.read_text("utf8")))
-    runner = Path(__file__).with_name("execute.py").read_text("utf8")
-    return digest(code, environment(*RUNNING), runner)
+    running = [Path(__file__).with_name(f"{name}.py") for name in ("execute", "kernel", "kernels")]
+    return digest(code, environment(*RUNNING), [path.read_text("utf8") for path in running])
 
 
 def snapshot(package: Path) -> dict[str, str]:

@@ -83,6 +83,11 @@ class Layered:
         """Count the layers of weights."""
         return len(self.shapes)
 
+    @property
+    def mixable_layers(self) -> int:
+        """Count the hidden layers: all of them can be blended."""
+        return self.depth - 1
+
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Draw weights by the initializer, times the gain; scales are one, shifts zero, running
         statistics 0 and 1.

@@ -66,7 +66,7 @@ class LocalMLP:
     heads: int = 1
     width: int = 64
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.sizes) < 3 or min(self.sizes) < 1:
             raise ValueError(
                 f"sizes are {self.sizes}; there must be input, at least one hidden layer and"

@@ -1,5 +1,5 @@
-"""Alternating minimization: a network whose pre-activations are variables of their own, and the
-steps that never raise its cost.
+"""Alternating minimization: pre-activations are variables of their own, and no step raises the
+cost.
 
 Weights are lists from the first layer to the last, (..., H_l, H_{l-1}), biases (..., H_l); codes
 are the pre-activations of the L hidden layers, (..., B, H_l). Leading axes, a run axis for one, go
@@ -49,7 +49,7 @@ def encode(
 
 
 def layer(weight: Tensor, bias: Tensor, a: Tensor) -> Tensor:
-    """What a layer makes of activations a (..., B, I): W a + b, (..., B, O)."""
+    """Apply a layer to activations a (..., B, I): W a + b, (..., B, O)."""
     return a @ weight.mT + bias[..., None, :]
 
 
@@ -60,8 +60,8 @@ def residuals(
     x: Tensor,
     activation: str = "relu",
 ) -> list[Tensor]:
-    """What each code has that the layer below it does not predict, c^l - W^l ρ(c^{l-1}) - b^l, each
-    (..., B, H_l).
+    """Compute what each code has that the layer below it does not predict, c^l - W^l ρ(c^{l-1}) -
+    b^l, each (..., B, H_l).
     """
     check_codes(weights, codes, x)
     below = [x, *map(_rho(activation), codes[:-1])]
@@ -195,7 +195,7 @@ def update_code(
 ) -> Tensor:
     r"""Move one layer's codes so that the objective does not rise, by ``steps`` majorized steps.
 
-    As a function of the activations a, what the layer above charges is convex, with a curvature of
+    As a function of the activations a, the cost of the layer above is convex, with a curvature of
     at most K. So it lies below a parabola that touches it at the present :math:`a_0`, with slope g,
 
     .. math:: \ell(a) \le \ell(a_0) + g\cdot(a - a_0) + \tfrac K2 \lVert a - a_0\rVert^2,
@@ -238,8 +238,8 @@ def update_code(
 
 
 def output_slope(logits: Tensor, y: Tensor) -> Tensor:
-    """The slope of each sample's cross-entropy in its logits (..., B, K): probabilities minus the
-    label's one.
+    """Compute the slope of each sample's cross-entropy in its logits (..., B, K): probabilities
+    minus the label's one.
     """
     return logits.softmax(-1) - F.one_hot(y, logits.shape[-1]).to(logits.dtype)
 
@@ -254,8 +254,8 @@ def update_codes(
     activation: str = "relu",
     steps: int = 1,
 ) -> list[Tensor]:
-    """All codes once, from the last hidden layer down to the first; each sees the new code above
-    and the old one below.
+    """Update all codes once, from the last hidden layer down to the first; each sees the new code
+    above and the old one below.
 
     Args: as in ``objective`` and ``update_code``.
     """
@@ -279,13 +279,13 @@ def update_codes(
 
 
 def with_one(a: Tensor) -> Tensor:
-    """Activations (..., B, I) with a one at the end, (..., B, I + 1): it carries the bias."""
+    """Append a one to activations (..., B, I): (..., B, I + 1); it carries the bias."""
     return torch.cat([a, torch.ones_like(a[..., :1])], -1)
 
 
 def moments(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """All that least squares needs to know of a batch: A = mean of a aᵀ (..., I, I) and B = mean of
-    c aᵀ (..., O, I).
+    """Compute all that least squares needs to know of a batch: A = mean of a aᵀ (..., I, I) and B =
+    mean of c aᵀ (..., O, I).
     """
     return a.mT @ a / a.shape[-2], c.mT @ a / a.shape[-2]
 

@@ -1,5 +1,7 @@
 """What goes through a network: activations forwards, gradients backwards, layer by layer."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,8 +17,8 @@ ROWS = 100
 def signals(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Mean squares, layer by layer: of the outputs, ``forward1`` ..., and of the loss's gradient
-    in them, ``backward1`` ...
+    r"""Measure mean squares, layer by layer: of the outputs, ``forward1`` ..., and of the loss's
+    gradient in them, ``backward1`` ...
 
     The gradient of each sample's own loss is meant, not of the batch's mean:
     :math:`\partial\ell_n/\partial h_l`. The last layer's outputs are the logits.
@@ -29,7 +31,7 @@ def signals(
 def gradient_norms(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""The norm of the loss's gradient in each weight matrix, ``gradient1`` ...:
+    r"""Measure the norm of the loss's gradient in each weight matrix, ``gradient1`` ...:
     :math:`\lVert\partial L/\partial W_l\rVert`.
     """
     *_, weights = _pass(net, params, buffers, dataset)
@@ -39,8 +41,8 @@ def gradient_norms(
 def dead_units(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """The share of hidden units that put out 0 for every training sample, ``dead`` over all and
-    ``dead1`` ... by layer.
+    """Measure the share of hidden units that put out 0 for every training sample, ``dead`` over all
+    and ``dead1`` ... by layer.
     """
     x = dataset.x_train.to(params.flat.dtype)
     hidden = net.layers(params, buffers, x.expand(len(params.flat), *x.shape))[:-1]
@@ -50,9 +52,11 @@ def dead_units(
     }
 
 
-def _pass(net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset):
-    """Outputs of every layer, the gradient of each sample's loss in them, and the batch's gradient
-    in every weight matrix.
+def _pass(
+    net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
+) -> tuple[list[Tensor], Sequence[Tensor], list[Tensor]]:
+    """Compute the outputs of every layer, the gradient of each sample's loss in them, and the
+    batch's gradient in every weight matrix.
     """
     x, y = dataset.x_train[:ROWS].to(params.flat.dtype), dataset.y_train[:ROWS]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}

@@ -12,8 +12,8 @@ JACOBIAN_ROWS = 100
 def weight_norms(
     net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""The squared norm of each weight matrix, :math:`\lVert W_l\rVert^2`, and of all of them
-    together.
+    r"""Measure the squared norm of each weight matrix, :math:`\lVert W_l\rVert^2`, and of all of
+    them together.
     """
     squared = {
         name: p.square().flatten(1).sum(1)
@@ -22,15 +22,15 @@ def weight_norms(
     }
     return {
         **{f"norm2_{name}": value for name, value in squared.items()},
-        "norm2": sum(squared.values()),
+        "norm2": sum(squared.values(), params.flat.new_zeros(len(params.flat))),
     }
 
 
 def jacobian_norm(
     net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""The Frobenius norm of the input-output Jacobian :math:`\partial z/\partial x`, averaged over
-    test samples.
+    r"""Measure the Frobenius norm of the input-output Jacobian :math:`\partial z/\partial x`,
+    averaged over test samples.
 
     z are the logits; the first JACOBIAN_ROWS test samples are taken, which hold all classes
     equally.

@@ -1,10 +1,10 @@
-"""How parameters change. A rule is a frozen record for the one loop; runs that differ in its float
-fields share a stack.
+"""How parameters change. A rule is a frozen record; runs that differ in its hyperparameters share a
+stack.
 
 alternating  codes for the samples, then weights for the codes
 backprop     the gradient of the loss
-descent      SGD with momentum and Adam, along whatever a gradient source brings
-evolution    a genetic algorithm; evolution strategies as a gradient source
+descent      SGD with momentum and Adam, along any gradient estimator
+evolution    a genetic algorithm; evolution strategies as a gradient estimator
 feedback     errors sent back through matrices that are not the weights
 local        layers that learn from errors of their own
 """

@@ -15,7 +15,7 @@ from labsupport.checks import is_count, is_number
 from labsupport.models import MLP
 from labsupport.ops import alternating_minimization as am
 from labsupport.ops.precision import require_full
-from labsupport.stacks import Stack, hyperparameter
+from labsupport.stacks import Stack, hyperparameter, in_use
 from labsupport.types import Batch, Net
 
 
@@ -42,7 +42,7 @@ def _mlp(net: Net) -> MLP:
         not isinstance(net, MLP)
         or net.norm is not None
         or net.activation not in am.ACTIVATIONS
-        or not _is_zero(net.dropout)
+        or in_use(net.dropout)
     ):
         described = {name: getattr(net, name, None) for name in ("norm", "activation", "dropout")}
         raise ValueError(
@@ -50,10 +50,6 @@ def _mlp(net: Net) -> MLP:
             f" without norm and dropout, with activation {', '.join(am.ACTIVATIONS)}"
         )
     return net
-
-
-def _is_zero(value: float | Tensor) -> bool:
-    return not isinstance(value, Tensor) and value == 0
 
 
 def _layers(net: MLP, params: Stack) -> tuple[list[Tensor], list[Tensor]]:

@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 from labsupport.checks import is_number
 from labsupport.ops.precision import require_full
 from labsupport.rules.backprop import Backprop
-from labsupport.stacks import Stack, column, hyperparameter
+from labsupport.stacks import Stack, column, hyperparameter, in_use
 from labsupport.types import Batch, GradientEstimator, Net
 
 DECAYED = ("all", "weights", "hidden")
@@ -70,14 +70,9 @@ def _check(rule: "SGD | Adam", **allowed: tuple[float, float]) -> None:
         raise ValueError(f"decay_on is {rule.decay_on!r}; it may be {', '.join(DECAYED)}")
 
 
-def _used(value: float | Tensor) -> bool:
-    """Tell whether a hyperparameter is more than zero in some run."""
-    return isinstance(value, Tensor) or value > 0
-
-
 def _decay(rule: "SGD | Adam", params: Stack) -> Tensor | None:
     """Lay out λ for every run, and for every parameter if some do not decay."""
-    if not _used(rule.weight_decay):
+    if not in_use(rule.weight_decay):
         return None
     decay = column(rule.weight_decay, params.flat)
     if rule.decay_on == "all":
@@ -152,7 +147,7 @@ class SGD:
             estimator=self.gradient.init(net, params, rngs),
             velocity=torch.zeros_like(params.flat),
             lr=column(self.lr, params.flat),
-            momentum=column(self.momentum, params.flat) if _used(self.momentum) else None,
+            momentum=column(self.momentum, params.flat) if in_use(self.momentum) else None,
             decay=_decay(self, params),
         )
 

@@ -19,7 +19,7 @@ from labsupport.checks import is_number
 from labsupport.models import CNN, MLP, patches
 from labsupport.models.layered import Layered
 from labsupport.models.layers import per_run
-from labsupport.stacks import Stack, hyperparameter
+from labsupport.stacks import Stack, hyperparameter, in_use
 from labsupport.types import Batch, Net
 
 Matrices = dict[int, Tensor]
@@ -298,7 +298,7 @@ def _layered(net: Net) -> Layered:
         raise ValueError(
             f"feedback alignment is written for MLP and CNN, not for {type(net).__name__}"
         )
-    if net.norm is not None or isinstance(net.dropout, Tensor) or net.dropout > 0:
+    if net.norm is not None or in_use(net.dropout):
         raise ValueError(
             f"norm is {net.norm!r} and dropout {net.dropout}; feedback alignment is written for"
             " networks without"

@@ -334,10 +334,12 @@ class Ring:
         if self.size == 1:
             return new
         if self.held is None:
-            self.held = Held(*(_room(part, self.size) for part in (new.x, new.y, new.targets)))
-        for held, part in zip(self.held, (new.x, new.y, new.targets), strict=True):
-            if held is not None:
-                held[self.count % self.size] = part
+            targets = None if new.targets is None else _room(new.targets, self.size)
+            self.held = Held(_room(new.x, self.size), _room(new.y, self.size), targets)
+        place = self.count % self.size
+        self.held.x[place], self.held.y[place] = new.x, new.y
+        if self.held.targets is not None and new.targets is not None:
+            self.held.targets[place] = new.targets
         self.count += 1
         if u is not None:
             rows = (u * min(self.count, self.size)).long()
@@ -347,5 +349,5 @@ class Ring:
         return new._replace(**self.held.at(self.count % self.size))
 
 
-def _room(part: Tensor | None, size: int) -> Tensor | None:
-    return None if part is None else part.new_empty(size, *part.shape)
+def _room(part: Tensor, size: int) -> Tensor:
+    return part.new_empty(size, *part.shape)

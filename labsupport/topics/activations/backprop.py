@@ -49,7 +49,8 @@ def forward(
     too.
     """
     _check(weights, biases, activation)
-    xs, zs = [x], []
+    xs: list[Tensor] = [x]
+    zs: list[Tensor] = []
     for weight, bias in zip(weights, biases, strict=True):
         if zs:
             xs.append(ACTIVATIONS[activation].value(zs[-1]))
@@ -116,7 +117,8 @@ def backward(
 
     Source: the lecture, "Backward Pass", mended: see the chapter, slip e-2.
     """
-    weight_grads, bias_grads = [], []
+    weight_grads: list[Tensor] = []
+    bias_grads: list[Tensor] = []
     for layer in reversed(range(len(weights))):  # counted from 0, as the lists are
         weight_grads.insert(0, v.mT @ done.xs[layer])
         bias_grads.insert(0, v.sum(-2))

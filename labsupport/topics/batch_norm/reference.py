@@ -273,7 +273,9 @@ class BatchNorm(nn.Module):
             nn.Parameter(torch.ones(domains, channels)),
             nn.Parameter(torch.zeros(domains, channels)),
         )
+        self.mean: Tensor
         self.register_buffer("mean", torch.zeros(domains, channels))
+        self.var: Tensor
         self.register_buffer("var", torch.ones(domains, channels))
 
     def forward(self, x: Tensor, domain: int = 0) -> Tensor:

@@ -10,6 +10,7 @@ rules/feedback.py.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,13 +47,13 @@ class FeedbackLinear(torch.autograd.Function):
     """A linear layer that sends its error down through B; its forward pass is the usual one."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -> Tensor:
         ctx.save_for_backward(x, feedback)
         return x @ weight.mT + bias
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, v: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, feedback = ctx.saved_tensors
         return v @ feedback.mT, v.mT @ x, v.sum(-2), None
 
@@ -87,14 +88,14 @@ class DirectFeedback(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, logits: Tensor, *hidden_and_feedback: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, *hidden_and_feedback: Tensor) -> Tensor:
         ctx.count = len(hidden_and_feedback) // 2
         ctx.save_for_backward(*hidden_and_feedback[ctx.count :])
         return logits.view_as(logits)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, error: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, error: Tensor) -> tuple[Tensor | None, ...]:
         return error, *(error @ b.mT for b in ctx.saved_tensors), *[None] * ctx.count
 
 
@@ -191,7 +192,8 @@ def fa_backward(
         feedback,
         [(x.shape[-1], z.shape[-1]) for x, z in zip(done.xs[1:], done.zs[1:], strict=True)],
     )
-    weight_steps, bias_steps = [], []
+    weight_steps: list[Tensor] = []
+    bias_steps: list[Tensor] = []
     for layer in reversed(range(len(done.xs))):  # counted from 0, as the lists are
         weight_steps.insert(0, v.mT @ done.xs[layer])
         bias_steps.insert(0, v.sum(-2))
@@ -227,7 +229,8 @@ def direct_transposes(weights: Sequence[Tensor]) -> list[Tensor]:
     r"""Return the B with which DFA is backpropagation in a linear network:
     :math:`B_l = (W_L \cdots W_{l+1})^\top`, l = 1 to L - 1.
     """
-    above, found = weights[-1], []
+    above = weights[-1]
+    found: list[Tensor] = []
     for w in reversed(weights[:-1]):
         found.insert(0, above.mT)
         above = above @ w

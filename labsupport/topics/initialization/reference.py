@@ -307,7 +307,7 @@ def diagnose(before: Tensor, after: Tensor, fan_in: Sequence[int], fan_out: Sequ
         for name in suspects[0]
         if name != "zero"
     }
-    return min(misses, key=misses.get)
+    return min(misses, key=misses.__getitem__)
 
 
 def _activation(name: str) -> tuple[Function, Function]:

@@ -187,8 +187,9 @@ def _grown(
     pairs = torch.tensor(
         list(itertools.combinations(range(len(fitting)), 2)), device=fitting.device
     )
-    c = fit_neuron(*fitting[pairs.T], y)
-    outputs = neuron(c, *choosing[pairs.T])
+    first, second = pairs.T
+    c = fit_neuron(fitting[first], fitting[second], y)
+    outputs = neuron(c, choosing[first], choosing[second])
     errors = (outputs - chosen_y).square().mean(-1)
     best = select(errors, width)
     survivors = Layer(pairs[best], c[best], errors[best[0]].item())
