@@ -180,7 +180,13 @@ def _enter(
     )
     _entered[(id, measure)] = entry
     rows = [dataclasses.asdict(e) for e in _entered.values() if e.chapter == chapter]
-    storage.write(folder() / f"{chapter}.json", json.dumps(rows, indent=1).encode())
+    written = storage.write(folder() / f"{chapter}.json", json.dumps(rows, indent=1).encode())
+    if not written and os.environ.get("LABSUPPORT_CLAIMS"):
+        # whoever names a folder for the ledger, as the book's build does, reads it afterwards
+        raise OSError(
+            f"the verdict on {id} cannot be written to {folder()}, which LABSUPPORT_CLAIMS names; "
+            "make that folder writable, or name another"
+        )
     return entry
 
 
