@@ -19,7 +19,7 @@ LARGE = 1000.0
 @st.composite
 def _slope_inputs(draw):
     """Most z hold 0, where the corners are, and numbers whose exponential is infinite."""
-    activation = evenly(draw, "relu", "elu", "sigmoid", "tanh", "leaky_relu")
+    activation = evenly(draw, "relu", "elu", "sigmoid", "tanh", "leaky_relu", "relu", "elu")
     dtype, special = one_of(draw, *DTYPES), one_of(draw, (), (0.0, -LARGE, LARGE), (-LARGE, 0.0))
     z = tensor(draw, (4 - len(special) if special else 1,), dtype)
     return {
@@ -490,7 +490,18 @@ def _logs(draw):
     steps = one_of(draw, 1, 2, 3, 4)
     slope = tensor(draw, (steps,), torch.float64, (1.0, 0.5, 0.03, 0.25))
     weight = tensor(draw, (steps,), torch.float64, (1.0, 1000.0, 0.02, 2.0))
-    kinds = ("", "cancelling", "wrong", "dead", "", *_EDGES, "cancelling", "dead", "", "lost")
+    kinds = (
+        "",
+        "cancelling",
+        "wrong",
+        "dead",
+        "",
+        *_EDGES,
+        "cancelling",
+        "dead",
+        "cancelling",
+        "lost",
+    )
     kind = evenly(draw, *kinds, beside=[slope, weight])
     if kind in _EDGES:
         slope, weight, code = (torch.ones(steps, dtype=torch.float64) for _ in range(3))
