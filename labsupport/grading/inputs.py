@@ -5,6 +5,7 @@ In each tuple the simplest choice stands first, because a failure shrinks toward
 """
 
 from collections.abc import Callable, Sequence
+from zlib import crc32
 
 import torch
 from hypothesis import strategies as st
@@ -34,3 +35,19 @@ def tensor(
     size = torch.Size(shape).numel()
     drawn = draw(st.lists(st.sampled_from(values), min_size=size, max_size=size))
     return torch.tensor(drawn, dtype=dtype).reshape(shape)
+
+
+def evenly(draw: Callable, *choices, beside: Sequence[Tensor] = ()):
+    """One of the choices, each about equally often in a battery.
+
+    Hypothesis repeats a draw in the examples that follow it, so that rare choices may be missing
+    among forty. The sum of four draws seldom repeats; what was drawn before takes part in it, too.
+
+    Args:
+        beside: tensors that were drawn for the same input.
+    """
+    picks = st.integers(0, len(choices) - 1)
+    drawn = sum(draw(picks) for _ in range(4)) + sum(
+        crc32(repr(t.tolist()).encode()) for t in beside
+    )
+    return choices[drawn % len(choices)]

@@ -88,6 +88,7 @@ def cross_entropy_slope(logits: Tensor, y: Tensor) -> Tensor:
     """
     _check_labels(logits, y)
     one_hot = torch.nn.functional.one_hot(y, logits.shape[-1]).to(logits.dtype)
+    # torch.softmax subtracts the largest logit first: no exponential overflows
     return (torch.softmax(logits, -1) - one_hot) / logits.shape[-2]
 
 
@@ -120,9 +121,9 @@ def backward(
     weight_grads: list[Tensor] = []
     bias_grads: list[Tensor] = []
     for layer in reversed(range(len(weights))):  # counted from 0, as the lists are
-        weight_grads.insert(0, v.mT @ done.xs[layer])
+        weight_grads.insert(0, v.mT @ done.xs[layer])  # paired with the layer's input
         bias_grads.insert(0, v.sum(-2))
-        if layer > 0:
+        if layer > 0:  # the input has no activation to go back through
             slope = ACTIVATIONS[activation].slope(done.zs[layer - 1])
             v = (v @ weights[layer]) * slope
     return weight_grads, bias_grads
@@ -167,9 +168,7 @@ def relu_backward(
 
 
 FACTOR = 100
-"""From the top to the bottom a gradient may grow or shrink by as much before a log is called
-sick.
-"""
+"""From the top to the bottom a gradient may grow or shrink by as much in a healthy network."""
 
 
 def diagnose(slope: Tensor, weight: Tensor, factor: Tensor) -> str:
@@ -205,6 +204,7 @@ def diagnose(slope: Tensor, weight: Tensor, factor: Tensor) -> str:
             f"{tuple(factor.shape)}; all must be (S,), S at least 1"
         )
     expected, whole = weight * slope, factor.prod().item()
+    # right code first: what wrong code measures says nothing of the network
     if bool(((factor > 2 * expected) | (2 * factor < expected)).any()):
         return "wrong_slopes"
     if bool((factor == 0).any()):

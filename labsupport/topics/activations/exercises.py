@@ -1,5 +1,5 @@
-"""The exercises of the chapter on activations: derivatives, the loss's slope, the backward pass, a
-log to diagnose.
+"""Exercises on activations: derivatives, the slope of the loss, a backward pass, and a log to
+diagnose.
 """
 
 import torch
@@ -8,17 +8,23 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
-from labsupport.grading.inputs import form, one_of, tensor
+from labsupport.grading.inputs import DTYPES, VALUES, evenly, one_of, tensor
 from labsupport.topics.activations import backprop
 from labsupport.topics.activations import reference as activations
+
+LARGE = 1000.0
+"""Its exponential is infinite, in float64 too."""
 
 
 @st.composite
 def _slope_inputs(draw):
-    size = form(draw)
+    """Most z hold 0, where the corners are, and numbers whose exponential is infinite."""
+    activation = evenly(draw, "relu", "elu", "sigmoid", "tanh", "leaky_relu", "relu", "elu")
+    dtype, special = one_of(draw, *DTYPES), one_of(draw, (), (0.0, -LARGE, LARGE), (-LARGE, 0.0))
+    z = tensor(draw, (4 - len(special) if special else 1,), dtype)
     return {
-        "z": tensor(draw, *size),
-        "activation": one_of(draw, "relu", "sigmoid", "tanh", "leaky_relu", "elu"),
+        "z": torch.cat([z, z.new_tensor(special)]).reshape(one_of(draw, (-1,), (1, -1))),
+        "activation": activation,
         "alpha": one_of(draw, 0.5, 0.25, 0.1),
     }
 
@@ -90,6 +96,87 @@ def leak_of_input(z, activation, alpha):
     )
 
 
+def exponential_overflows(z, activation, alpha):
+    """You wrote exp(-z)/(1 + exp(-z))². For very negative z that is ∞/∞, which is NaN: use σ(z)
+    σ(-z), with torch.sigmoid.
+    """
+    return _but("sigmoid", lambda z, _: torch.exp(-z) / (1 + torch.exp(-z)) ** 2)(
+        z, activation, alpha
+    )
+
+
+def tanh_by_exponentials(z, activation, alpha):
+    """You built tanh from exp(z) and exp(-z). For large z that is ∞/∞, which is NaN: torch.tanh
+    takes care of it.
+    """
+
+    def wrong(z, _):
+        up, down = torch.exp(z), torch.exp(-z)
+        return 1 - ((up - down) / (up + down)) ** 2
+
+    return _but("tanh", wrong)(z, activation, alpha)
+
+
+def nought_times_infinity(z, activation, alpha):
+    """You multiplied exp(z) by 0 where z > 0. There exp(z) may be infinite, and 0 · ∞ is NaN:
+    choose with torch.where.
+    """
+    return _but("elu", lambda z, a: (z > 0).to(z.dtype) + (z <= 0) * a * torch.exp(z))(
+        z, activation, alpha
+    )
+
+
+def sigmoid_minus_one(z, activation, alpha):
+    """You wrote σ(z)(σ(z) - 1), which is negative. A sigmoid rises everywhere: σ(z)(1 - σ(z))."""
+    return _but("sigmoid", lambda z, _: -activations.sigmoid_slope(z))(z, activation, alpha)
+
+
+def sigmoid_squared(z, activation, alpha):
+    """You wrote 1 - σ(z)², as for tanh. The sigmoid's slope is σ(z)(1 - σ(z))."""
+    return _but("sigmoid", lambda z, _: 1 - torch.sigmoid(z) ** 2)(z, activation, alpha)
+
+
+def tanh_of_z_squared(z, activation, alpha):
+    """You squared z itself. The square is of the output: 1 - tanh² z, not 1 - z²."""
+    return _but("tanh", lambda z, _: 1 - z**2)(z, activation, alpha)
+
+
+def elu_slope_of_output(z, activation, alpha):
+    """You returned ELU's output for z < 0. Its derivative α exp(z) is the output plus α."""
+    return _but("elu", lambda z, a: torch.where(z > 0, torch.ones_like(z), activations.elu(z, a)))(
+        z, activation, alpha
+    )
+
+
+def elu_one_at_zero(z, activation, alpha):
+    """You gave ELU the slope 1 at z = 0. There the table says "else": the slope is α."""
+    return _but(
+        "elu", lambda z, a: torch.where(z >= 0, torch.ones_like(z), activations.elu_slope(z, a))
+    )(z, activation, alpha)
+
+
+def leaky_one_at_zero(z, activation, alpha):
+    """You gave leaky ReLU the slope 1 at z = 0. There the table says "else": the slope is α."""
+    return _but(
+        "leaky_relu",
+        lambda z, a: torch.where(z >= 0, torch.ones_like(z), torch.full_like(z, a)),
+    )(z, activation, alpha)
+
+
+def one_at_zero(z, activation, alpha):
+    """You gave the three with a corner the slope 1 at z = 0. There the table says "else": 0 for
+    ReLU, α for the other two.
+    """
+    found = activations.slope(z, activation, alpha)
+    corner = activation in ("relu", "leaky_relu", "elu")
+    return torch.where(z == 0, torch.ones_like(z), found) if corner else found
+
+
+def leak_ignored(z, activation, alpha):
+    """You gave leaky ReLU the slope 0 for z < 0: that is plain ReLU. The leaky one keeps α."""
+    return _but("leaky_relu", lambda z, _: (z > 0).to(z.dtype))(z, activation, alpha)
+
+
 def values_returned(z, activation, alpha):
     """You returned what the activation puts out. Asked for is its derivative with respect to z."""
     if activation in ("leaky_relu", "elu"):
@@ -122,13 +209,15 @@ def slope_from_outputs(z, activation, alpha):
 
 @st.composite
 def _logits_and_labels(draw):
+    """Some logits are so large that their exponential is infinite."""
     batch, classes, dtype = (
         one_of(draw, 1, 2, 3),
         one_of(draw, 2, 3),
         one_of(draw, torch.float32, torch.float64),
     )
+    values = one_of(draw, VALUES, (0.0, LARGE, -LARGE, 1.0), VALUES)
     labels = [one_of(draw, *range(classes)) for _ in range(batch)]
-    return {"logits": tensor(draw, (batch, classes), dtype), "y": torch.tensor(labels)}
+    return {"logits": tensor(draw, (batch, classes), dtype, values), "y": torch.tensor(labels)}
 
 
 def _one_hot(logits, y):
@@ -182,6 +271,40 @@ def sigmoid_for_softmax(logits, y):
     over them.
     """
     return (torch.sigmoid(logits) - _one_hot(logits, y)) / len(y)
+
+
+def softmax_overflows(logits, y):
+    """You divided exp(z) by the sum of exp(z). At z = 1000 that is ∞/∞, which is NaN: torch.softmax
+    subtracts the largest logit first.
+    """
+    p = logits.exp() / logits.exp().sum(-1, keepdim=True)
+    return (p - _one_hot(logits, y)) / len(y)
+
+
+def label_divided_alone(logits, y):
+    """You divided the one-hot label by B and not the softmax. A division binds tighter than a
+    minus: put brackets around the difference.
+    """
+    return torch.softmax(logits, -1) - _one_hot(logits, y) / len(y)
+
+
+def logarithm_for_probability(logits, y):
+    """You took the log-softmax, which belongs into the loss itself. Its slope has the softmax."""
+    return (torch.log_softmax(logits, -1) - _one_hot(logits, y)) / len(y)
+
+
+def logits_left_raw(logits, y):
+    """You subtracted the label from the logits: that is the slope of a squared error. Take the
+    softmax of the logits first.
+    """
+    return (logits - _one_hot(logits, y)) / len(y)
+
+
+def at_the_label_alone(logits, y):
+    """You kept the slope of the right class and put 0 elsewhere. The other classes' probabilities
+    have to fall: theirs is p.
+    """
+    return backprop.cross_entropy_slope(logits, y) * _one_hot(logits, y)
 
 
 def slope_of_loss_by_autograd(logits, y):
@@ -261,6 +384,39 @@ def derivative_forgotten(weights, x, zs, v):
     return _down(weights, x, zs, v, shrink=lambda v, layer: v)
 
 
+def derivative_at_zero(weights, x, zs, v):
+    """You let the gradient pass where z = 0. ReLU's slope there is taken as 0: ask for z > 0."""
+    return _down(weights, x, zs, v, shrink=lambda v, layer: v * (zs[layer - 1] >= 0))
+
+
+def biases_averaged(weights, x, zs, v):
+    """You took the mean over the batch for the biases. v has the 1/B in it already: sum over the
+    samples.
+    """
+    return _down(weights, x, zs, v, sum_up=lambda v: v.mean(0))
+
+
+def biases_left_apart(weights, x, zs, v):
+    """You returned v itself for the biases, one gradient a sample. All samples share a bias: sum
+    over them.
+    """
+    return _down(weights, x, zs, v, sum_up=lambda v: v)
+
+
+def derivative_before_weights(weights, x, zs, v):
+    """You multiplied by the slope first and sent v through the weights afterwards. Down the order
+    is turned round: weights first, then the slope of what they lead to.
+    """
+    return _down(
+        weights,
+        x,
+        zs,
+        v,
+        shrink=lambda v, layer: v,
+        through=lambda v, layer: (v * (zs[layer - 1] > 0)) @ weights[layer],
+    )
+
+
 def derivative_at_logits(weights, x, zs, v):
     """You multiplied by ReLU's slope at the logits as well. The last layer is linear: v is its
     gradient already.
@@ -310,22 +466,59 @@ def backward_by_autograd(weights, x, zs, v):
     return list(grads[: len(weights)]), [g.sum(0) for g in grads[len(weights) :]]
 
 
+_EDGES: dict[str, tuple[float, float, float]] = {
+    "exploding, at the edge": (1.0, 100.0, 1.0),
+    "exploding": (1.0, 100.5, 1.0),
+    "vanishing, at the edge": (0.01, 1.0, 1.0),
+    "vanishing": (0.00995, 1.0, 1.0),
+    "both alike": (0.0625, 0.0625, 1.0),
+    "twice": (1.0, 1.0, 2.0),
+    "more than twice": (1.0, 1.0, 2.1),
+    "half": (1.0, 1.0, 0.5),
+    "less than half": (1.0, 1.0, 0.48),
+    "lost": (1.0, 1.0, 0.0),
+}
+"""At and beside the thresholds of the text: slope, weight, and the factor over their product."""
+
+
 @st.composite
 def _logs(draw):
-    """One to four layers, far from every threshold: what is asked for is told apart by more than
-    rounding.
+    """One to four layers; in some logs one layer lies at a threshold or close to it.
+
+    There the other layers are 1 throughout, so that products and logarithms are exact.
     """
-    steps, ill = one_of(draw, 1, 2, 3, 4), one_of(draw, "", "code", "dead", "", "code")
+    steps = one_of(draw, 1, 2, 3, 4)
     slope = tensor(draw, (steps,), torch.float64, (1.0, 0.5, 0.03, 0.25))
     weight = tensor(draw, (steps,), torch.float64, (1.0, 1000.0, 0.02, 2.0))
-    slope[0] = 0.0 if ill == "dead" else slope[0]
-    factor = (
-        slope
-        * weight
-        * tensor(draw, (steps,), torch.float64, (5.0, 0.2, 1.0) if ill == "code" else (1.0, 1.25))
+    kinds = (
+        "",
+        "cancelling",
+        "wrong",
+        "dead",
+        "",
+        *_EDGES,
+        "cancelling",
+        "dead",
+        "cancelling",
+        "lost",
     )
+    kind = evenly(draw, *kinds, beside=[slope, weight])
+    if kind in _EDGES:
+        slope, weight, code = (torch.ones(steps, dtype=torch.float64) for _ in range(3))
+        at = draw(st.integers(0, steps - 1))
+        slope[at], weight[at], code[at] = _EDGES[kind]
+        return {"slope": slope, "weight": weight, "factor": slope * weight * code}
+    code = (5.0, 0.2, 1.0) if kind == "wrong" else (1.0, 1.25)
+    code = tensor(draw, (steps,), torch.float64, code)
+    if kind == "cancelling":
+        code[0], code[-1] = 5.0, 0.2
+    if kind == "dead":
+        slope[0] = 0.0
+    factor = slope * weight * code
+    # far from the thresholds, so that rounding decides nothing
     whole, shares = factor.prod().item(), (slope.prod() / weight.prod()).item()
-    assume(all(not 0.8 < whole / edge < 1.25 for edge in (100, 0.01)) and not 0.8 < shares < 1.25)
+    assume(all(not 0.8 < whole / edge < 1.25 for edge in (100, 0.01)))
+    assume(whole > 0.01 or not 0.8 < shares < 1.25)
     return {"slope": slope, "weight": weight, "factor": factor}
 
 
@@ -401,6 +594,27 @@ def dead_taken_for_vanishing(slope, weight, factor):
     return "small_slopes" if found == "dead" else found
 
 
+def small_products_exchanged(slope, weight, factor):
+    """You blamed the larger of the two products. What shrinks a gradient is the smaller one."""
+    found = backprop.diagnose(slope, weight, factor)
+    other = {"small_slopes": "small_weights", "small_weights": "small_slopes"}
+    return other.get(found, found)
+
+
+def dead_asked_first(slope, weight, factor):
+    """You asked for dead layers before you asked whether the code is right. A factor of 0 where the
+    weights and slopes are not is a fault of the code.
+    """
+    return "dead" if bool((factor == 0).any()) else backprop.diagnose(slope, weight, factor)
+
+
+def larger_factors_only(slope, weight, factor):
+    """You asked only whether a factor is more than twice what it should be. Less than half of it is
+    a wrong slope as well.
+    """
+    return _verdict(slope, weight, factor, wrong=bool((factor > 2 * slope * weight).any()))
+
+
 def diagnose_by_logarithms(slope, weight, factor):
     """The same questions asked of decades; nothing left is minus infinity."""
     ratio = torch.where(
@@ -433,7 +647,18 @@ EXERCISES = (
             tanh_unsquared,
             alpha_forgotten,
             elu_output_plus_one,
+            elu_slope_of_output,
+            elu_one_at_zero,
             leak_of_input,
+            leak_ignored,
+            leaky_one_at_zero,
+            one_at_zero,
+            sigmoid_minus_one,
+            sigmoid_squared,
+            tanh_of_z_squared,
+            exponential_overflows,
+            tanh_by_exponentials,
+            nought_times_infinity,
             values_returned,
         ),
         alternatives=(slope_by_autograd, slope_from_outputs),
@@ -455,6 +680,11 @@ EXERCISES = (
             label_forgotten,
             softmax_over_samples,
             sigmoid_for_softmax,
+            softmax_overflows,
+            label_divided_alone,
+            logarithm_for_probability,
+            logits_left_raw,
+            at_the_label_alone,
         ),
         alternatives=(slope_of_loss_by_autograd, slope_by_subtracting_in_place),
     ),
@@ -473,10 +703,14 @@ EXERCISES = (
             weights_transposed,
             gradient_transposed,
             derivative_forgotten,
+            derivative_at_zero,
             derivative_at_logits,
+            derivative_before_weights,
             derivative_of_layer_above,
             first_layer_left_out,
             batch_divided_again,
+            biases_averaged,
+            biases_left_apart,
             last_layer_first,
         ),
         alternatives=(backward_by_autograd,),
@@ -499,6 +733,9 @@ EXERCISES = (
             weights_left_out,
             code_checked_as_a_whole,
             dead_taken_for_vanishing,
+            dead_asked_first,
+            larger_factors_only,
+            small_products_exchanged,
         ),
         alternatives=(diagnose_by_logarithms,),
     ),

@@ -35,7 +35,7 @@ def sigmoid(z: Tensor) -> Tensor:
     Source: the lecture, "Activation Functions and Small Gradients". For z < 0 it is computed as
     :math:`e^z/(1+e^z)`, the same number without a huge :math:`e^{-z}`.
     """
-    small = torch.exp(-_floating(z).abs())
+    small = torch.exp(-_floating(z).abs())  # at most 1, so that it never overflows
     return torch.where(z >= 0, 1 / (1 + small), small / (1 + small))
 
 
@@ -125,6 +125,7 @@ def elu(z: Tensor, alpha: float = 1.0) -> Tensor:
 
     Source: Clevert et al. (2016).
     """
+    # expm1 keeps its digits near 0; without the clamp a large z would overflow
     negative = torch.expm1(_floating(z).clamp(max=0))
     return torch.where(z > 0, z, _positive(alpha) * negative)
 
@@ -137,7 +138,7 @@ def elu_slope(z: Tensor, alpha: float = 1.0) -> Tensor:
 
     Args, Returns, Raises: as in :func:`elu`.
     """
-    negative = torch.exp(_floating(z).clamp(max=0))
+    negative = torch.exp(_floating(z).clamp(max=0))  # a large z would overflow
     return torch.where(z > 0, torch.ones_like(z), _positive(alpha) * negative)
 
 

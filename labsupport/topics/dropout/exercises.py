@@ -1,6 +1,4 @@
-"""The exercises of the chapter on dropout: both conventions, masks, Monte Carlo, and a sick layer
-to diagnose.
-"""
+"""Exercises on dropout: both conventions, masks, Monte Carlo, and a layer to diagnose."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +6,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
-from labsupport.grading.inputs import DTYPES, NONZERO, form, one_of, tensor
+from labsupport.grading.inputs import DTYPES, NONZERO, evenly, form, one_of, tensor
 from labsupport.topics.dropout import reference
 from labsupport.topics.dropout.experiments import LAYERS
 
@@ -19,13 +17,14 @@ _KEEPS = (0.5, 0.8, 0.25, 1.0)
 
 @st.composite
 def _layer_inputs(draw):
-    """No uniform number equals a rate, so it does not matter on which side equality falls."""
-    size = form(draw)
+    """Some uniform numbers are 0 or equal the rate: a unit is dropped below it, so these stay."""
+    size, drop = form(draw), one_of(draw, 0.5, 0.2, 0.75, 0.25, 0.0)
+    exact = (drop,) if drop != 0.2 else ()  # 0.2 is another number in float32 than in float64
     return {
         "h": tensor(draw, *size),
-        "u": tensor(draw, *size, _UNIFORM),
-        "drop": one_of(draw, 0.5, 0.2, 0.75, 0.25, 0.0),
-        "training": one_of(draw, True, False),
+        "u": tensor(draw, *size, (*_UNIFORM, *exact, 0.0)),
+        "drop": drop,
+        "training": one_of(draw, True, True, False),
     }
 
 
@@ -55,14 +54,20 @@ def _mask_inputs(draw):
 
 @st.composite
 def _pass_inputs(draw):
-    """Some passes are certain, and agree: then the mean is 0 and 0 ln 0 has to be dealt with."""
+    """Some passes are certain, and agree: then the mean is 0 or 1, and 0 ln 0 has to be dealt
+    with.
+    """
     size, dtype = one_of(draw, 1, 2, 3), one_of(draw, *DTYPES)
-    certain = one_of(draw, False, True, False, False)
+    means, logits = one_of(
+        draw,
+        ((0.5, 0.25, 0.875, 0.0), (0.0, 1.0, -1.0, 3.0, -1000.0)),
+        ((0.5, 0.25, 0.875, 1.0), (0.0, 1.0, -1.0, 3.0, 1000.0)),
+        ((0.0,), (-1000.0,)),
+        ((1.0,), (1000.0,)),
+    )
     return {
-        "mean": tensor(draw, (size,), dtype, (0.0,) if certain else (0.5, 0.25, 0.875, 0.0)),
-        "logit": tensor(
-            draw, (size,), dtype, (-1000.0,) if certain else (0.0, 1.0, -1.0, 3.0, -1000.0)
-        ),
+        "mean": tensor(draw, (size,), dtype, means),
+        "logit": tensor(draw, (size,), dtype, logits),
         "t": one_of(draw, 2, 3, 1, 10),
     }
 
@@ -120,6 +125,33 @@ def mask_reversed(h, u, *, drop, training):
     return h * (u < drop) / (1 - drop) if training else h
 
 
+def kept_strictly_above(h, u, *, drop, training):
+    """You kept a unit where u > r. It is dropped where u < r, so one with u = r stays; at r = 0
+    even u = 0 does.
+    """
+    return h * (u > drop) / (1 - drop) if training else h
+
+
+def modes_exchanged(h, u, *, drop, training):
+    """You exchanged the modes: units are dropped when training is True, and never when it is
+    False.
+    """
+    return reference.inverted_dropout(h, u, drop=drop, training=not training)
+
+
+def scaled_up_in_eval(h, u, *, drop, training):
+    """You divided by 1 - r at inference as well. There all units are present: return h as it is."""
+    return h * (u >= drop) / (1 - drop) if training else h / (1 - drop)
+
+
+def scaled_by_the_share_kept(h, u, *, drop, training):
+    """You divided by the share of units that this mask kept. Divide by 1 - r, the probability to
+    keep one: it does not depend on the draw.
+    """
+    kept = (u >= drop).to(h.dtype)
+    return h * kept / kept.mean() if training else h
+
+
 def inverted_by_where(h, u, *, drop, training=True):
     """A choice between zero and the scaled activation."""
     return torch.where(u < drop, torch.zeros_like(h), h / (1 - drop)) if training else h.clone()
@@ -166,6 +198,16 @@ def bias_forgotten(weight, bias, h, *, keep):
     return keep * h @ weight.T
 
 
+def scaled_twice(weight, bias, h, *, keep):
+    """You scaled both h and W by p. Once is enough: p²Wh is too little."""
+    return keep**2 * h @ weight.T + bias
+
+
+def bias_scaled_alone(weight, bias, h, *, keep):
+    """You scaled the bias and left the sum as it is. It is the other way round: scale h, or W."""
+    return h @ weight.T + keep * bias
+
+
 def linear_by_weights(weight, bias, h, *, keep):
     """The scale on the weights, as the paper has it."""
     return F.linear(h, keep * weight, bias)
@@ -194,6 +236,31 @@ def dropped_ignored(mask, *, keep):
 def logarithm_returned(mask, *, keep):
     """You returned the logarithm of the probability. The probability itself is asked for."""
     return reference.mask_probability(mask, keep=keep).log()
+
+
+def kept_ignored(mask, *, keep):
+    """You counted only the units that go. Each kept one is an event as well, with the factor p."""
+    return torch.as_tensor(1 - keep, dtype=mask.dtype) ** (1 - mask).sum(-1)
+
+
+def factors_added(mask, *, keep):
+    """You added the probabilities of the units. All of it has to happen at once: multiply them."""
+    return (mask * keep + (1 - mask) * (1 - keep)).sum(-1)
+
+
+def factors_averaged(mask, *, keep):
+    """You averaged the probabilities of the units. All of it has to happen at once: multiply
+    them.
+    """
+    return (mask * keep + (1 - mask) * (1 - keep)).mean(-1)
+
+
+def logarithms_added(mask, *, keep):
+    """You added m ln p and (1 - m) ln(1 - p). At p = 1 that has 0 · ln 0, which is NaN: multiply
+    the probabilities.
+    """
+    p = torch.as_tensor(keep, dtype=mask.dtype)
+    return (mask * p.log() + (1 - mask) * (1 - p).log()).sum(-1).exp()
 
 
 def probability_by_powers(mask, *, keep):
@@ -240,10 +307,31 @@ def passes_counted_from_zero(mean, logit, t):
 
 
 def entropy_of_the_pass(mean, logit, t):
-    """You took the entropy of this pass alone. The doubt is in the mean: take the entropy of the
-    new mean.
+    """You took the entropy of this pass alone. How uncertain the passes are together is in the
+    mean: take the entropy of the new mean.
     """
     return reference.mc_update(mean, logit, t)[0], _entropy(logit.sigmoid())
+
+
+def entropy_of_the_old_mean(mean, logit, t):
+    """You took the entropy of the mean before this pass. Update first, then take the entropy of the
+    new mean.
+    """
+    return reference.mc_update(mean, logit, t)[0], _entropy(mean)
+
+
+def never_divided(mean, logit, t):
+    """You added the whole difference, so the mean is just this pass. Divide the difference by t."""
+    new = mean + (logit.sigmoid() - mean)
+    return new, _entropy(new)
+
+
+def sum_kept(mean, logit, t):
+    """You added this pass to the mean and divided by t. The mean stands for t - 1 passes: weigh it
+    by t - 1 first.
+    """
+    new = (mean + logit.sigmoid()) / t
+    return new, _entropy(new)
 
 
 def one_class_only(mean, logit, t):
@@ -272,6 +360,30 @@ def nought_times_infinity(mean, logit, t):
     return new, -new * new.log() - (1 - new) * (1 - new).log()
 
 
+def constant_in_logarithm(mean, logit, t):
+    """You added a small constant inside the logarithm. It moves every entropy; torch.special.entr
+    knows the limit at 0.
+    """
+    new, _ = reference.mc_update(mean, logit, t)
+    return new, -new * (new + 1e-8).log() - (1 - new) * (1 - new + 1e-8).log()
+
+
+def probability_clamped(mean, logit, t):
+    """You kept the mean away from 0 and 1 before the logarithm. Then a certain answer has an
+    entropy above 0: use torch.special.entr.
+    """
+    new, _ = reference.mc_update(mean, logit, t)
+    return new, _entropy(new.clamp(1e-6, 1 - 1e-6))
+
+
+def exponential_overflows(mean, logit, t):
+    """You wrote exp(z)/(1 + exp(z)). At z = 1000 that is ∞/∞, which is NaN: torch.sigmoid takes
+    care of it.
+    """
+    new = mean + (logit.exp() / (1 + logit.exp()) - mean) / t
+    return new, _entropy(new)
+
+
 def update_by_shares(mean, logit, t):
     """The mean as a weighted sum, the entropy as a cross-entropy with itself."""
     new = ((t - 1) * mean + logit.sigmoid()) / t
@@ -279,6 +391,21 @@ def update_by_shares(mean, logit, t):
 
 
 # -- diagnose --------------------------------------------------------------------------------------
+
+
+_CASES = (
+    ("one_mask", ""),
+    ("inverted", "lost in part"),
+    ("one_mask", ""),
+    ("inverted", "lost once"),
+    ("eval_drops", ""),
+    ("scaled_twice", ""),
+    ("inverted", ""),
+    ("swapped", ""),
+    ("lecture", ""),
+    ("scale_missing", ""),
+)
+"""A layer of LAYERS, and what is special about its log."""
 
 
 @st.composite
@@ -289,12 +416,12 @@ def _logs(draw):
     The first unit of the first sample is kept by every layer in training, and dropped by one that
     drops in evaluation.
     """
-    drop, name = one_of(draw, *_RATES), one_of(draw, *LAYERS, "one_mask", "swapped", "lecture")
-    shape = (
-        one_of(draw, (1, 1), (1, 2), (2, 2), (3, 2))
-        if name != "one_mask"
-        else one_of(draw, (2, 2), (3, 2))
-    )
+    name, special = evenly(draw, *_CASES)
+    drop = one_of(draw, *_RATES)
+    shapes = ((1, 1), (1, 2), (2, 2), (3, 2))
+    if name == "one_mask" or special == "lost in part":
+        shapes = shapes[2:]
+    shape = one_of(draw, *shapes) if special != "lost once" else (1, 2)
     pairs = st.tuples(st.sampled_from((*NONZERO, 0.0)), st.sampled_from(_UNIFORM))
     drawn = torch.tensor(
         draw(st.lists(pairs, min_size=shape[0] * shape[1], max_size=shape[0] * shape[1]))
@@ -303,6 +430,10 @@ def _logs(draw):
     h[0, 0], u[0, 0] = h[0, 0] or 1.0, max(_UNIFORM)
     if name == "one_mask":
         h[:2, 1], u[0, 1] = h[0, 0], min(_UNIFORM)
+    if special:  # what looks like one mask for all: a unit that is lost wherever it is alive ...
+        h[:, 1], u[:, 1] = h[0, 0], min(_UNIFORM)
+    if special == "lost in part":  # ... while another is lost for one sample alone
+        h[:, 0], u[1, 0] = h[0, 0], min(_UNIFORM)
     other = u.flip(0, 1)
     other[0, 0] = min(_UNIFORM)
     trained, evaluated = LAYERS[name](h, u, drop, True), LAYERS[name](h, other, drop, False)
@@ -372,6 +503,26 @@ def zeros_of_evaluation_passed_over(h, trained, evaluated, drop):
     return "one_mask" if name == "inverted" and reference.one_mask(h, trained) else name
 
 
+def any_shared_loss_called_one_mask(h, trained, evaluated, drop):
+    """You called it one mask because some unit is lost for every sample. In a small log chance does
+    that: no unit may be lost for one sample and kept for another.
+    """
+    found, alive = reference.diagnose(h, trained, evaluated, drop), h != 0
+    lost = ((trained == 0) == alive).all(0) & (alive.sum(0) > 1)
+    return "one_mask" if found == "inverted" and bool(lost.any()) else found
+
+
+def single_loss_called_one_mask(h, trained, evaluated, drop):
+    """You called it one mask although no unit is lost for two samples. One sample cannot show that
+    a mask is shared.
+    """
+    found, alive = reference.diagnose(h, trained, evaluated, drop), h != 0
+    gone = alive & (trained == 0)
+    lost = (gone == alive).all(0) & alive.any(0)
+    mixed = bool((gone.any(0) & ~lost).any())
+    return "one_mask" if found == "inverted" and bool(lost.any()) and not mixed else found
+
+
 def diagnose_by_trial(h, trained, evaluated, drop):
     """Rebuild what each suspect would have put out from the zeros in the log, and see which one
     fits.
@@ -409,7 +560,11 @@ EXERCISES = (
             dropped_in_eval,
             scaled_again_in_eval,
             kept_from_below,
+            kept_strictly_above,
             mask_reversed,
+            modes_exchanged,
+            scaled_up_in_eval,
+            scaled_by_the_share_kept,
         ),
         alternatives=(inverted_by_where,),
     ),
@@ -428,7 +583,9 @@ EXERCISES = (
             scaled_by_drop,
             scaled_up,
             scaled_by_root,
+            scaled_twice,
             bias_forgotten,
+            bias_scaled_alone,
         ),
         alternatives=(linear_by_weights,),
     ),
@@ -441,7 +598,15 @@ EXERCISES = (
         inputs=_mask_inputs(),
         returns=(),
         misconceptions=known(
-            "Idea", all_masks_alike, mask_swapped, dropped_ignored, logarithm_returned
+            "Idea",
+            all_masks_alike,
+            mask_swapped,
+            dropped_ignored,
+            kept_ignored,
+            factors_added,
+            factors_averaged,
+            logarithm_returned,
+            logarithms_added,
         ),
         alternatives=(probability_by_powers,),
     ),
@@ -459,11 +624,17 @@ EXERCISES = (
             logit_left_raw,
             halves,
             passes_counted_from_zero,
+            never_divided,
+            sum_kept,
             entropy_of_the_pass,
+            entropy_of_the_old_mean,
             one_class_only,
             entropy_in_bits,
             entropy_negative,
             nought_times_infinity,
+            constant_in_logarithm,
+            probability_clamped,
+            exponential_overflows,
         ),
         alternatives=(update_by_shares,),
     ),
@@ -484,6 +655,8 @@ EXERCISES = (
             rate_taken_for_keep,
             zeros_counted,
             zeros_of_evaluation_passed_over,
+            any_shared_loss_called_one_mask,
+            single_loss_called_one_mask,
         ),
         alternatives=(diagnose_by_trial,),
     ),

@@ -330,7 +330,7 @@ def factors(drop: float) -> dict[str, tuple[float, float]]:
 
 def factor(h: Tensor, out: Tensor) -> float:
     """What a layer multiplies the units by that it lets through; 1 if it lets none through."""
-    through = (h != 0) & (out != 0)
+    through = (h != 0) & (out != 0)  # a unit that put out 0 has no ratio
     return float((out[through] / h[through]).median()) if bool(through.any()) else 1.0
 
 

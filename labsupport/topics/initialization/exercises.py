@@ -1,6 +1,4 @@
-"""The exercises of the chapter on initialization: the slides' gradient, two initializers, moments,
-and a diagnosis.
-"""
+"""Exercises on initialization: the slides' gradient, two initializers, moments, and a diagnosis."""
 
 import math
 
@@ -18,14 +16,19 @@ _FANS = (2, 1, 8, 3, 100)
 # -- weight_gradient -------------------------------------------------------------------------------
 
 
+_SMALL = (1.0, 0.5, 2.0, -1.0, 0.0)
+
+
 @st.composite
 def _nets(draw):
+    """Some biases are so large that the exponentials in tanh are infinite."""
     hidden, inputs = one_of(draw, (1, 1), (2, 1), (1, 2), (2, 3))
 
     def real(*shape):
-        return tensor(draw, shape, torch.float64, (1.0, 0.5, 2.0, -1.0, 0.0))
+        return tensor(draw, shape, torch.float64, _SMALL)
 
-    return {"w1": real(hidden, inputs), "w2": real(hidden), "b": real(hidden), "x": real(inputs)}
+    b = tensor(draw, (hidden,), torch.float64, one_of(draw, _SMALL, (1000.0, -1000.0, 0.0), _SMALL))
+    return {"w1": real(hidden, inputs), "w2": real(hidden), "b": b, "x": real(inputs)}
 
 
 def slope_forgotten(w1, w2, b, x):
@@ -65,6 +68,33 @@ def output_weights_forgotten(w1, w2, b, x):
     leaves through.
     """
     return torch.outer(1 - torch.tanh(w1 @ x + b) ** 2, x)
+
+
+def gradient_transposed(w1, w2, b, x):
+    """You returned the transpose. A gradient has the shape of its weights, (H, D): the rows belong
+    to the hidden units.
+    """
+    return reference.weight_gradient(w1, w2, b, x).T
+
+
+def tanh_applied_twice(w1, w2, b, x):
+    """You took the tanh of tanh(z). If h = tanh(z) is known already, the slope is 1 - h²."""
+    return torch.outer(w2 * (1 - torch.tanh(torch.tanh(w1 @ x + b)) ** 2), x)
+
+
+def sigmoid_for_tanh(w1, w2, b, x):
+    """You used the sigmoid's slope, h (1 - h). That of tanh is 1 - tanh²(z)."""
+    h = torch.tanh(w1 @ x + b)
+    return torch.outer(w2 * h * (1 - h), x)
+
+
+def tanh_by_exponentials(w1, w2, b, x):
+    """You built tanh from exp(z) and exp(-z). For large z that is ∞/∞, which is NaN: torch.tanh
+    takes care of it.
+    """
+    z = w1 @ x + b
+    h = (z.exp() - (-z).exp()) / (z.exp() + (-z).exp())
+    return torch.outer(w2 * (1 - h**2), x)
 
 
 def gradient_by_autograd(w1, w2, b, x):
@@ -131,6 +161,16 @@ def root_of_two_forgotten(z):
     return z * 2 / math.sqrt(z.shape[1])
 
 
+def multiplied_by_the_inverse(z):
+    """You multiplied by √(n/2). The more terms a unit adds up, the smaller its weights: √(2/n)."""
+    return z * math.sqrt(z.shape[1] / 2)
+
+
+def torch_default_for_kaiming(z):
+    """You took the variance 1/(3n), what torch.nn.Linear starts with. Kaiming's is 2/n."""
+    return z * math.sqrt(1 / (3 * z.shape[1]))
+
+
 def kaiming_by_dividing(z):
     """Divided by what is multiplied elsewhere."""
     return z / (z.shape[1] / 2) ** 0.5
@@ -148,7 +188,7 @@ def _uniform_numbers(draw):
 
 def std_as_bound(u):
     """You took the standard deviation √(2/(n+m)) for the bound. A uniform number in ±a has the
-    deviation a/√3.
+    standard deviation a/√3.
     """
     return (2 * u - 1) * math.sqrt(2 / sum(u.shape))
 
@@ -187,6 +227,23 @@ def root_forgotten(u):
 def sign_flipped(u):
     """You turned the interval around: u = 0 is to give -a, and larger u larger weights."""
     return (1 - 2 * u) * math.sqrt(6 / sum(u.shape))
+
+
+def fan_out_alone(u):
+    """You used fan-out alone. Xavier's bound makes a compromise of both fans: their sum."""
+    return (2 * u - 1) * math.sqrt(6 / u.shape[0])
+
+
+def three_over_the_sum(u):
+    """You divided 3 by the sum of the fans. With the sum it is 6; the 3 goes with their mean."""
+    return (2 * u - 1) * math.sqrt(3 / sum(u.shape))
+
+
+def stretched_twice(u):
+    """You made the numbers reach ±2a: u from 0 to 1, moved by a half, has to be stretched by 2a,
+    not 4a.
+    """
+    return 4 * (u - 0.5) * math.sqrt(6 / sum(u.shape))
 
 
 def xavier_by_interpolation(u):
@@ -246,8 +303,8 @@ def std_not_squared(forward, backward, fan_in, fan_out, weight_std):
 
 
 def variance_squared(forward, backward, fan_in, fan_out, weight_std):
-    """You squared once too often: weight_std is the deviation σ, and σ² is what a mean square is
-    multiplied by.
+    """You squared once too often: weight_std is the standard deviation σ, and σ² is what a mean
+    square is multiplied by.
     """
     return fan_in * weight_std**4 / 2 * forward, fan_out * weight_std**4 / 2 * backward
 
@@ -262,6 +319,30 @@ def rms_returned(forward, backward, fan_in, fan_out, weight_std):
     return (fan_in * weight_std**2 / 2 * forward).sqrt(), (
         fan_out * weight_std**2 / 2 * backward
     ).sqrt()
+
+
+def kaiming_assumed(forward, backward, fan_in, fan_out, weight_std):
+    """You returned what came in. That is right for σ² = 2/n alone; here σ is given."""
+    return forward, backward
+
+
+def gradient_of_the_signal(forward, backward, fan_in, fan_out, weight_std):
+    """You multiplied the signal in both directions. The second value starts from the gradient's
+    mean square, backward.
+    """
+    return fan_in * weight_std**2 / 2 * forward, fan_out * weight_std**2 / 2 * forward
+
+
+def slope_squared_too(forward, backward, fan_in, fan_out, weight_std):
+    """You took a quarter for the gradient. ReLU's slope is 0 or 1, so its square is 1 for half of
+    the z: a half.
+    """
+    return fan_in * weight_std**2 / 2 * forward, fan_out * weight_std**2 / 4 * backward
+
+
+def backward_first(forward, backward, fan_in, fan_out, weight_std):
+    """You returned the gradient first. The order asked for is (forward, backward)."""
+    return reference.relu_moments(forward, backward, fan_in, fan_out, weight_std)[::-1]
 
 
 def moments_by_factors(forward, backward, fan_in, fan_out, weight_std):
@@ -367,8 +448,8 @@ def healthy_or_dead(before, after, fan_in, fan_out):
 
 
 def widths_forgotten(before, after, fan_in, fan_out):
-    """You compared with fixed numbers. 2/n as deviation, and fan-out for fan-in, give factors that
-    depend on the widths.
+    """You compared with fixed numbers. A standard deviation of 2/n, and fan-out for fan-in, give
+    factors that depend on the widths.
     """
     return _nearest(after / before, [64] * len(fan_in), [256] * len(fan_in))
 
@@ -410,6 +491,10 @@ EXERCISES = (
             bias_forgotten,
             input_forgotten,
             output_weights_forgotten,
+            gradient_transposed,
+            tanh_applied_twice,
+            sigmoid_for_tanh,
+            tanh_by_exponentials,
         ),
         alternatives=(gradient_by_autograd, gradient_by_broadcasting),
     ),
@@ -430,6 +515,8 @@ EXERCISES = (
             bound_as_std,
             all_weights_counted,
             root_of_two_forgotten,
+            multiplied_by_the_inverse,
+            torch_default_for_kaiming,
         ),
         alternatives=(kaiming_by_dividing,),
     ),
@@ -448,8 +535,11 @@ EXERCISES = (
             half_the_width,
             mean_of_fans,
             fan_in_alone,
+            fan_out_alone,
+            three_over_the_sum,
             root_forgotten,
             sign_flipped,
+            stretched_twice,
         ),
         alternatives=(xavier_by_interpolation,),
     ),
@@ -471,6 +561,10 @@ EXERCISES = (
             variance_squared,
             fans_forgotten,
             rms_returned,
+            kaiming_assumed,
+            gradient_of_the_signal,
+            slope_squared_too,
+            backward_first,
         ),
         alternatives=(moments_by_factors,),
     ),

@@ -255,7 +255,7 @@ def predicted(
             fan_out * variance * (1.0 if last else gaussian_mean(lambda z: slope(z) ** 2, q))
         )
     backward = [end]
-    for factor in reversed(factors[1:]):
+    for factor in reversed(factors[1:]):  # the first layer's factor leads into the inputs
         backward.append(factor * backward[-1])
     return forward, backward[::-1]
 

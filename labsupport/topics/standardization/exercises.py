@@ -1,6 +1,4 @@
-"""The exercises of the chapter on standardization: the pipeline, its effect on a bowl, and a sick
-pipeline to name.
-"""
+"""Exercises on standardization: the pipeline, its effect on a bowl, and a pipeline to diagnose."""
 
 import math
 
@@ -9,9 +7,8 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
-from labsupport.grading.inputs import DTYPES, POSITIVE, one_of, tensor
-from labsupport.ops import standardization as reference
-from labsupport.topics.standardization import reference as conditioning
+from labsupport.grading.inputs import DTYPES, POSITIVE, evenly, one_of, tensor
+from labsupport.topics.standardization import reference
 
 _TABLE = (0.0, 1.0, 2.0, -1.0, 4.0, -3.0)
 
@@ -25,12 +22,16 @@ def _varied(draw, rows, columns, dtype):
 
 @st.composite
 def _two_parts(draw):
-    """A test part may be a single sample, as in deployment."""
+    """A test part may be a single sample, as in deployment. Some tables are in tiny units, and some
+    lie far from zero: there every digit of the mean counts. An even number of rows keeps it exact.
+    """
     columns, dtype = one_of(draw, 1, 2), one_of(draw, *DTYPES)
-    return {
-        "x_train": _varied(draw, one_of(draw, 2, 3, 4), columns, dtype),
-        "x_test": tensor(draw, (one_of(draw, 1, 2, 3), columns), dtype, _TABLE),
-    }
+    units = evenly(draw, "", "", "tiny", "far")
+    x_train = _varied(draw, one_of(draw, 2, 3, 4) if units != "far" else 2, columns, dtype)
+    x_test = tensor(draw, (one_of(draw, 1, 2, 3), columns), dtype, _TABLE)
+    scale = 1e-9 if units == "tiny" else 1.0
+    offset = (1e8 if dtype == torch.float64 else 1e4) if units == "far" else 0.0
+    return {"x_train": scale * x_train + offset, "x_test": scale * x_test + offset}
 
 
 @st.composite
@@ -40,14 +41,16 @@ def _tables(draw):
     """
     columns = one_of(draw, 1, 2)
     x = tensor(draw, (columns + one_of(draw, 1, 2), columns), torch.float64, _TABLE)
-    assume(float(conditioning.condition_number(x)) < 1e4)
+    assume(float(reference.condition_number(x)) < 1e4)
     return {"x": x}
 
 
 @st.composite
 def _bowls(draw):
     return {
-        "curvature": tensor(draw, (one_of(draw, 1, 2, 3),), torch.float64, (*POSITIVE, 16.0)),
+        "curvature": tensor(
+            draw, (one_of(draw, 1, 2, 3),), torch.float64, (*POSITIVE, 16.0, 1000.0, 0.01)
+        ),
         "factor": one_of(draw, 10.0, 2.0, 100.0, 1000.0),
     }
 
@@ -98,8 +101,8 @@ def variance_for_std(x_train, x_test):
 
 
 def one_for_the_table(x_train, x_test):
-    """You took one mean and one deviation for the whole table: mean() forgot its axis. Each column
-    has its own.
+    """You took one mean and one standard deviation for the whole table: mean() forgot its axis.
+    Each column has its own.
     """
     mean, std = x_train.mean(), x_train.std(correction=0)
     return (x_train - mean) / std, (x_test - mean) / std
@@ -123,8 +126,8 @@ def divided_by_n_minus_one(x_train, x_test):
 
 
 def scaled_before_centring(x_train, x_test):
-    """You divided by the deviation first and then subtracted the mean of the undivided column.
-    Centre first, then scale.
+    """You divided by the standard deviation first and then subtracted the mean of the undivided
+    column. Centre first, then scale.
     """
     mean, std = reference.fit(x_train)
     return x_train / std - mean, x_test / std - mean
@@ -157,6 +160,49 @@ def squeezed_between_0_and_1(x_train, x_test):
     return (x_train - low) / (high - low), (x_test - low) / (high - low)
 
 
+def variance_by_mean_of_squares(x_train, x_test):
+    """You took the variance for the mean of squares minus the square of the mean. Far from zero
+    these are two huge numbers whose difference is rounding: subtract the mean first.
+    """
+    mean = x_train.mean(0)
+    std = ((x_train**2).mean(0) - mean**2).sqrt()
+    return (x_train - mean) / std, (x_test - mean) / std
+
+
+def constant_added_to_std(x_train, x_test):
+    """You added 1e-8 to the standard deviation. In a column of tiny units that is more than the
+    deviation itself: leave it out.
+    """
+    mean, std = reference.fit(x_train)
+    return (x_train - mean) / (std + 1e-8), (x_test - mean) / (std + 1e-8)
+
+
+def constant_added_to_sample_std(x_train, x_test):
+    """You divided by x.std(0) + 1e-8. The constant swallows a column of tiny units, and torch.std
+    divides by N - 1; here it is N.
+    """
+    mean, std = reference.fit(x_train, correction=1)
+    return (x_train - mean) / (std + 1e-8), (x_test - mean) / (std + 1e-8)
+
+
+def constant_added_to_variance(x_train, x_test):
+    """You added 1e-5 to the variance, as batch norm does. It changes every result a little and
+    swallows a column of tiny units: leave it out.
+    """
+    mean, std = reference.fit(x_train)
+    std = (std**2 + 1e-5).sqrt()
+    return (x_train - mean) / std, (x_test - mean) / std
+
+
+def sum_for_mean(x_train, x_test):
+    """You took the root of the sum of squares. Divide the sum by N first: the deviation is a root
+    mean square.
+    """
+    mean = x_train.mean(0)
+    std = ((x_train - mean) ** 2).sum(0).sqrt()
+    return (x_train - mean) / std, (x_test - mean) / std
+
+
 def _by(statistics, *parts):
     return tuple(reference.apply(x, statistics) for x in parts)
 
@@ -173,14 +219,14 @@ def by_moments(x_train, x_test):
 
 def constant_forgotten(x):
     """You left out the bias. It is a weight too: the design has a last column of ones."""
-    return conditioning.condition_number(x, constant=False)
+    return reference.condition_number(x, constant=False)
 
 
 def of_the_design(x):
     """You took the ratio of the singular values of A. The curvatures are their squares: the Hessian
     is AᵀA/N.
     """
-    return conditioning.condition_number(x).sqrt()
+    return reference.condition_number(x).sqrt()
 
 
 def of_the_inputs(x):
@@ -192,32 +238,51 @@ def of_the_inputs(x):
 
 def upside_down(x):
     """You divided the smallest curvature by the largest. A condition number is at least 1."""
-    return 1 / conditioning.condition_number(x)
+    return 1 / reference.condition_number(x)
 
 
 def centred_first(x):
     """You centred the columns, so you measured another table. Take the Hessian of the inputs as
     they come.
     """
-    return conditioning.condition_number(x - x.mean(0))
+    return reference.condition_number(x - x.mean(0))
 
 
 def read_off_the_diagonal(x):
     """You compared the entries on the diagonal. Those are curvatures along the axes; the steepest
     way may lie across.
     """
-    diagonal = conditioning.hessian(x).diagonal()
+    diagonal = reference.hessian(x).diagonal()
     return diagonal.max() / diagonal.min()
 
 
 def largest_alone(x):
     """You returned the largest curvature. A condition number is a ratio: divide by the smallest."""
-    return conditioning.curvatures(x)[-1]
+    return reference.curvatures(x)[-1]
+
+
+def squared_twice(x):
+    """You squared the ratio of the curvatures. They are squared singular values already: divide
+    them as they are.
+    """
+    return reference.condition_number(x) ** 2
+
+
+def standardized_first(x):
+    """You standardized the columns, so you measured another table. Take the Hessian of the inputs
+    as they come.
+    """
+    return reference.condition_number((x - x.mean(0)) / x.std(0, correction=0))
+
+
+def bias_as_a_row(x):
+    """You appended a row of ones. The bias is one more weight, so it is one more column."""
+    return reference.condition_number(torch.cat([x, torch.ones_like(x[:1])]), constant=False)
 
 
 def between_samples(x):
     """You formed AAᵀ, samples by samples. The Hessian has a row for each weight: AᵀA."""
-    a = conditioning.design(x)
+    a = reference.design(x)
     found = torch.linalg.eigvalsh(a @ a.T)
     return found[-1] / found[-len(a)].abs().clamp(min=1e-3)
 
@@ -231,7 +296,7 @@ def by_eigenvalues(x):
 
 def by_cond(x):
     """The square of the design's own condition number."""
-    return torch.linalg.cond(conditioning.design(x)) ** 2
+    return torch.linalg.cond(reference.design(x)) ** 2
 
 
 # -- plan ------------------------------------------------------------------------------------------
@@ -241,34 +306,34 @@ def rate_of_the_steepest(curvature, factor):
     """You took 1/λmax. That lands in one step along the steepest way and is safe, but only half of
     the best rate.
     """
-    return 1 / curvature.max().item(), conditioning.plan(curvature, factor)[1]
+    return 1 / curvature.max().item(), reference.plan(curvature, factor)[1]
 
 
 def rate_at_the_edge(curvature, factor):
     """You took 2/λmax, where the steepest direction bounces for ever. The smallest curvature
     belongs into the sum.
     """
-    return 2 / curvature.max().item(), conditioning.plan(curvature, factor)[1]
+    return 2 / curvature.max().item(), reference.plan(curvature, factor)[1]
 
 
 def rate_of_the_mean(curvature, factor):
     """You took the mean of all curvatures. Only the two extremes limit the rate: 2/(λmax +
     λmin).
     """
-    return 1 / curvature.mean().item(), conditioning.plan(curvature, factor)[1]
+    return 1 / curvature.mean().item(), reference.plan(curvature, factor)[1]
 
 
 def steps_for_the_loss(curvature, factor):
     """You squared the contraction, so you counted steps for the loss. The distance shrinks by
     (κ-1)/(κ+1) in a step.
     """
-    rate, steps = conditioning.plan(curvature, factor)
+    rate, steps = reference.plan(curvature, factor)
     return rate, max(1.0, steps / 2)
 
 
 def logarithm_of_base_ten(curvature, factor):
     """You mixed two logarithms: log10 above and ln below. Take the same one for both."""
-    rate, steps = conditioning.plan(curvature, factor)
+    rate, steps = reference.plan(curvature, factor)
     return rate, max(1.0, steps / math.log(10))
 
 
@@ -276,7 +341,7 @@ def half_kappa(curvature, factor):
     """You used κ/2 ln F. That is the limit for a large κ; the formula has a logarithm below,
     too.
     """
-    rate, _ = conditioning.plan(curvature, factor)
+    rate, _ = reference.plan(curvature, factor)
     return rate, max(1.0, (curvature.max() / curvature.min()).item() / 2 * math.log(factor))
 
 
@@ -284,7 +349,7 @@ def steps_of_the_safe_rate(curvature, factor):
     """You took 1 - 1/κ, what the rate 1/λmax leaves of an error. At the best rate it is
     (κ-1)/(κ+1).
     """
-    rate, _ = conditioning.plan(curvature, factor)
+    rate, _ = reference.plan(curvature, factor)
     left = 1 - (curvature.min() / curvature.max()).item()
     return rate, max(1.0, math.log(factor) / -math.log(left)) if left else 1.0
 
@@ -293,14 +358,33 @@ def less_than_one_step(curvature, factor):
     """You allowed less than one step. If all curvatures are equal, one step lands: the answer is 1,
     not 0.
     """
-    rate, steps = conditioning.plan(curvature, factor)
-    left = conditioning.contraction((curvature.max() / curvature.min()).item())
+    rate, steps = reference.plan(curvature, factor)
+    left = reference.contraction((curvature.max() / curvature.min()).item())
     return rate, (math.log(factor) / -math.log(left) if left else 0.0)
+
+
+def rate_of_the_flattest(curvature, factor):
+    """You took 2/λmin. At that rate the steepest direction explodes: the largest curvature belongs
+    into the sum.
+    """
+    return 2 / curvature.min().item(), reference.plan(curvature, factor)[1]
+
+
+def rate_without_the_two(curvature, factor):
+    """You took 1/(λmax + λmin). The best rate is twice that."""
+    rate, steps = reference.plan(curvature, factor)
+    return rate / 2, steps
+
+
+def steps_rounded_up(curvature, factor):
+    """You rounded the steps up. They are asked for as they are, without rounding."""
+    rate, steps = reference.plan(curvature, factor)
+    return rate, float(math.ceil(steps))
 
 
 def steps_first(curvature, factor):
     """You returned the steps first. The order asked for is (rate, steps)."""
-    return conditioning.plan(curvature, factor)[::-1]
+    return reference.plan(curvature, factor)[::-1]
 
 
 def plan_by_logs(curvature, factor):
@@ -335,8 +419,8 @@ def test_part_alone(x_train, x_test, z_train, z_test):
 
 
 def test_part_must_be_standard(x_train, x_test, z_train, z_test):
-    """You asked for mean 0 and deviation 1 in the test part too. A healthy pipeline does not give
-    it that.
+    """You asked for mean 0 and standard deviation 1 in the test part too. A healthy pipeline does
+    not give it that.
     """
     found = reference.diagnose(x_train, x_test, z_train, z_test)
     return {"healthy": "statistics_of_all", "each_by_its_own": "healthy"}.get(found, found)
@@ -399,6 +483,11 @@ EXERCISES = (
                 not_centred,
                 not_scaled,
                 squeezed_between_0_and_1,
+                variance_by_mean_of_squares,
+                constant_added_to_std,
+                constant_added_to_sample_std,
+                constant_added_to_variance,
+                sum_for_mean,
             ),
             *known(
                 "How it fails",
@@ -415,7 +504,7 @@ EXERCISES = (
         title="The condition number of linear regression",
         points=2,
         section="Idea",
-        reference=conditioning.condition_number,
+        reference=reference.condition_number,
         inputs=_tables(),
         returns=(),
         misconceptions=known(
@@ -425,6 +514,9 @@ EXERCISES = (
             of_the_inputs,
             upside_down,
             centred_first,
+            standardized_first,
+            squared_twice,
+            bias_as_a_row,
             read_off_the_diagonal,
             largest_alone,
             between_samples,
@@ -436,7 +528,7 @@ EXERCISES = (
         title="The best rate and the steps it needs",
         points=2,
         section="Idea",
-        reference=conditioning.plan,
+        reference=reference.plan,
         inputs=_bowls(),
         returns=("rate", "steps"),
         misconceptions=known(
@@ -449,6 +541,9 @@ EXERCISES = (
             half_kappa,
             steps_of_the_safe_rate,
             less_than_one_step,
+            rate_of_the_flattest,
+            rate_without_the_two,
+            steps_rounded_up,
             steps_first,
         ),
         alternatives=(plan_by_logs,),

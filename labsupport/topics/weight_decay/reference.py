@@ -189,6 +189,7 @@ def adam_step(
     g = l2_gradient(w, g, l2=weight_decay)
     m = betas[0] * m + (1 - betas[0]) * g
     v = betas[1] * v + (1 - betas[1]) * g * g
+    # both start at zero, so t steps' weights add up to less than 1: divide by the sum
     m_hat, v_hat = m / (1 - betas[0] ** t), v / (1 - betas[1] ** t)
     return w - lr * m_hat / (v_hat.sqrt() + eps), m, v
 
@@ -229,7 +230,7 @@ def adamw_step(
     ``torch.optim.AdamW``; the paper scales it by the schedule only.
     """
     _require_nonnegative(weight_decay=weight_decay)
-    decay = lr * weight_decay * w
+    decay = lr * weight_decay * w  # of the old w, before Adam moves it
     w, m, v = adam_step(w, g, m, v, t, lr=lr, betas=betas, eps=eps)
     return w - decay, m, v
 
@@ -296,7 +297,10 @@ def fractions(lr: float, weight_decay: float) -> dict[str, float]:
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """The number c for which c times ``whole`` is closest to ``part``."""
+    """The number c for which c times ``whole`` is closest to ``part``.
+
+    All numbers are pooled, because a single weight of zero has no ratio.
+    """
     return (part * whole).sum() / (whole * whole).sum()
 
 
