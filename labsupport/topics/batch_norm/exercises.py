@@ -1,5 +1,5 @@
-"""The exercises of the chapter on batch norm: forwards, backwards, the running statistics, and a
-layer to diagnose.
+"""Define the exercises on batch norm: forwards, backwards, running statistics, a layer to
+diagnose.
 """
 
 import itertools

@@ -1,5 +1,5 @@
-"""The exercises of the chapter on interactions: effects, stacking, aliases, many tests, and two
-tricks to diagnose.
+"""Define the exercises on interactions: effects, stacking, aliases, many tests, and two tricks to
+diagnose.
 """
 
 import torch
