@@ -1,5 +1,5 @@
-"""The exercises of the chapter on augmentation: a crop, a cutout, how often versions repeat, an
-unfair comparison.
+"""Define the exercises on augmentation: a crop, a cutout, how often versions repeat, an unfair
+comparison.
 """
 
 import torch

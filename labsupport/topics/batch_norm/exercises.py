@@ -1,5 +1,5 @@
-"""The exercises of the chapter on batch norm: forwards, backwards, the running statistics, and a
-layer to diagnose.
+"""Define the exercises on batch norm: forwards, backwards, running statistics, a layer to
+diagnose.
 """
 
 import itertools
@@ -341,13 +341,25 @@ def running_by_lerp(mean, var, x, *, momentum=0.1):
 # -- diagnose --------------------------------------------------------------------------------------
 
 
+_NAMES = (
+    "healthy",
+    "std_averaged",
+    "biased_variance",
+    "momentum_swapped",
+    "never_updated",
+    "train_mode",
+)
+
+
 @st.composite
 def _logs(draw):
     """One to three training batches of two or three values, a test batch, and the outputs of one of
     the six codes.
     """
-    steps, size = one_of(draw, 1, 2, 3, 2, 3), one_of(draw, 2, 3)
-    batches = tensor(draw, (steps, size, 1), torch.float64, VALUES)
+    steps, size, name = one_of(draw, 1, 2, 3, 2, 3), one_of(draw, 2, 3), one_of(draw, *_NAMES)
+    # the two variances, and a standard deviation with its square, part where they are far from 1
+    scale = one_of(draw, 1.0, 4.0) if name in ("std_averaged", "biased_variance") else 1.0
+    batches = scale * tensor(draw, (steps, size, 1), torch.float64, VALUES)
     x = tensor(draw, (one_of(draw, 2, 3), 1), torch.float64, VALUES)
     momentum = one_of(draw, 0.25, 0.1, 0.4)
     assume(bool((batches.std(1) > 0).all()) and x.std() > 0)
@@ -356,7 +368,7 @@ def _logs(draw):
     return {
         "batches": batches,
         "x": x,
-        "out": outputs[one_of(draw, *outputs)],
+        "out": outputs[name],
         "momentum": momentum,
     }
 

@@ -126,7 +126,7 @@ def _sides(params: Stack, batch: Batch, depth: int, layer: int) -> list[tuple[fl
     hat = (y - y.mean(0)) / sigma
     found, bound = dy.square().sum(0), bn.squared_gradient(dz, hat, gamma, sigma)
     whole = (gamma / sigma).square() * dz.square().sum(0)
-    whole = torch.where(whole > 0, whole, 1)
+    whole = torch.where(whole > 0, whole, 1)  # a dead unit has no gradient: 0 / 1, not 0 / 0
     slides = bound + (gamma / sigma).square() * (len(y) - 1) * dz.mean(0).square()
     literal = bn.squared_gradient(plain, hat, gamma, sigma)
     columns = [
@@ -284,6 +284,7 @@ def _norm(
     """
     one = torch.ones_like(member[..., :1])
     mean, var = buffers[f"mean{layer}"], buffers[f"var{layer}"]
+    # with shared statistics every sample is in the one group
     groups = member if mean.shape[1] == 2 else one
     if training:
         count = groups.sum(1)[..., None]

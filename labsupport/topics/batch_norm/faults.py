@@ -29,7 +29,7 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
         {name: what the layer puts out, shaped like x}.
     """
     one, zero = torch.ones_like(x[0]), torch.zeros_like(x[0])
-    kept = {
+    running = {
         "healthy": (zero, one),
         "never_updated": (zero, one),
         "momentum_swapped": (zero, one),
@@ -38,20 +38,20 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
     }
     for batch in batches:
         mean, var, _ = bn.statistics(batch)
-        kept["healthy"] = bn.running_step(*kept["healthy"], batch, momentum=momentum)
-        kept["momentum_swapped"] = bn.running_step(
-            *kept["momentum_swapped"], batch, momentum=1 - momentum
+        running["healthy"] = bn.running_step(*running["healthy"], batch, momentum=momentum)
+        running["momentum_swapped"] = bn.running_step(
+            *running["momentum_swapped"], batch, momentum=1 - momentum
         )
         for name, spread in (("biased_variance", var), ("std_averaged", var.sqrt())):
-            kept[name] = (
-                torch.lerp(kept[name][0], mean, momentum),
-                torch.lerp(kept[name][1], spread, momentum),
+            running[name] = (
+                torch.lerp(running[name][0], mean, momentum),
+                torch.lerp(running[name][1], spread, momentum),
             )
-    kept["std_averaged"] = (
-        kept["std_averaged"][0],
-        kept["std_averaged"][1].square(),
+    running["std_averaged"] = (
+        running["std_averaged"][0],
+        running["std_averaged"][1].square(),
     )
-    return {name: bn.normalize(x, *found, one, zero) for name, found in kept.items()} | {
+    return {name: bn.normalize(x, *found, one, zero) for name, found in running.items()} | {
         "train_mode": bn.batch_norm(x, one, zero)
     }
 

@@ -207,6 +207,7 @@ def update_running(running: Statistics, batch: Statistics, *, momentum: float = 
         raise ValueError(
             f"momentum is {momentum}, the weight of the new batch; it must be in [0, 1]"
         )
+    # PyTorch stores the unbiased variance, though it normalizes a batch by the biased one
     unbiased = batch.var * (batch.size / (batch.size - 1))
     return Statistics(
         ((1 - momentum) * running.mean + momentum * batch.mean).to(running.mean.dtype),
@@ -283,7 +284,7 @@ class BatchNorm(nn.Module):
         gamma, beta = self.gamma[domain], self.beta[domain]
         if not self.training:
             return normalize(x, self.mean[domain], self.var[domain], gamma, beta, eps=self.eps)
-        batch = statistics(x.detach())
+        batch = statistics(x.detach())  # running statistics are no part of the graph
         moved = update_running(
             Statistics(self.mean[domain], self.var[domain], 0), batch, momentum=self.momentum
         )

@@ -1,5 +1,5 @@
-"""The exercises of the chapter on mixup: a blended batch, its loss and accuracy, calibration, and a
-sick log.
+"""Define the exercises on mixup: a blended batch, its loss and accuracy, calibration, and a log to
+diagnose.
 """
 
 import torch

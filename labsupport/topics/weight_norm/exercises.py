@@ -1,5 +1,5 @@
-"""The exercises of the chapter on weight norm: the weight, its gradients, its first lengths, and
-a code to diagnose.
+"""Define the exercises on weight norm: the weight, its gradients, its first lengths, and a code to
+diagnose.
 """
 
 import torch
@@ -239,36 +239,36 @@ def divided_by_variance(v, x):
     """You divided by the variance. Divide by the standard deviation, its root: g has to undo a
     stretch, not a squared one.
     """
-    mean, deviation = _moments(v, x)
-    return 1 / deviation**2, -mean / deviation**2
+    mean, std = _moments(v, x)
+    return 1 / std**2, -mean / std**2
 
 
-def deviation_as_length(v, x):
+def std_as_length(v, x):
     """You set g to the standard deviation. That doubles the stretch; g is one over it."""
-    mean, deviation = _moments(v, x)
-    return deviation, -mean / deviation
+    mean, std = _moments(v, x)
+    return std, -mean / std
 
 
 def bias_not_divided(v, x):
     """You set b to -μ. It is added after g has scaled the sum, so it has to be scaled as well:
     -μ/σ.
     """
-    mean, deviation = _moments(v, x)
-    return 1 / deviation, -mean
+    mean, std = _moments(v, x)
+    return 1 / std, -mean
 
 
 def bias_adds_mean(v, x):
     """You set b to +μ/σ, which moves the mean to twice where it was. Subtract it: -μ/σ."""
-    mean, deviation = _moments(v, x)
-    return 1 / deviation, mean / deviation
+    mean, std = _moments(v, x)
+    return 1 / std, mean / std
 
 
 def divided_by_samples_less_one(v, x):
     """You took the standard deviation with B - 1, torch's default. The batch's own variance,
     divided by B, is to become 1.
     """
-    mean, deviation = _moments(v, x, correction=1)
-    return 1 / deviation, -mean / deviation
+    mean, std = _moments(v, x, correction=1)
+    return 1 / std, -mean / std
 
 
 def sums_of_long_v(v, x):
@@ -460,7 +460,7 @@ EXERCISES = (
         misconceptions=known(
             "Idea",
             divided_by_variance,
-            deviation_as_length,
+            std_as_length,
             bias_not_divided,
             bias_adds_mean,
             divided_by_samples_less_one,

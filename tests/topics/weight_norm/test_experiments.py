@@ -131,7 +131,7 @@ def test_a_moderate_rate_finds_the_minimum():
     assert (experiments.descent_path(0.3, 1.0).w[-1] - experiments.MINIMUM).norm() < 1e-6
 
 
-def test_the_patients_logs_hold_what_their_codes_compute():
+def test_the_faulty_runs_logs_hold_what_their_codes_compute():
     courses = experiments.faulty_runs(steps=5)
     assert {
         name: faults.diagnose(*course.log) for name, course in courses.items()

@@ -21,7 +21,7 @@ def test_the_plane_says_in_its_titles_where_the_path_ends_and_how_long_v_has_bec
     assert axes[1].get_title("left") == f"norm of v from 1 to {path.v[-1].norm():.3g}"
 
 
-def test_every_patients_loss_falls():
+def test_every_faulty_runs_loss_falls():
     courses = experiments.faulty_runs(steps=20)
     assert all(course.loss[-1] < 0.9 * course.loss[0] for course in courses.values())
     assert len(figures.draw_faulty_runs(courses).axes[0].lines) == 3
