@@ -40,7 +40,7 @@ class StraightThrough:
         net: Net,
         params: Stack,
         buffers: dict[str, Tensor],
-        kept: None,
+        state: None,
         batch: Batch,
         out: Stack,
     ) -> Tensor:

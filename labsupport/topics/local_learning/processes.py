@@ -92,7 +92,7 @@ class Module:
     def init(self, net: LocalMLP, params: Stack, rngs: Sequence[torch.Generator]) -> None:
         """Keep no state: a module is its own gradient estimator."""
 
-    def __call__(self, net, params, buffers, kept, batch: Batch, out: Stack) -> Tensor:
+    def __call__(self, net, params, buffers, state, batch: Batch, out: Stack) -> Tensor:
         """Compute its own gradient; it needs that of no other module."""
         return module_gradients(net, self.i, params, batch, out)
 
