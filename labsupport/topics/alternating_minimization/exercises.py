@@ -621,7 +621,7 @@ def diagnose_by_steps(start, coded, ended):
     return [*rises, *lost, *still, "healthy"][0]
 
 
-# -- the shelf -------------------------------------------------------------------------------------
+# -- the exercises ---------------------------------------------------------------------------------
 
 
 def _exercise(name, title, points, function, inputs, section, mistakes, alternative, returns=()):

@@ -717,7 +717,7 @@ def diagnose_by_rows(losses, used, chosen):
     return "sigma_too_large" if all(child >= elite for elite, child in pairs) else "healthy"
 
 
-# -- the shelf -------------------------------------------------------------------------------------
+# -- the exercises ---------------------------------------------------------------------------------
 
 
 EXERCISES = (

@@ -2,8 +2,8 @@ r"""Learning by mutation and selection: the lecture's mutation, a genetic algori
 strategies.
 
 Networks are rows: a population is (N, P), N individuals with P parameters each. Losses are
-minimized; a fitness is a loss with the sign turned. Nothing here draws random numbers: the standard
-normal ones are arguments, called ``noise``. The same for R runs at once are the rules
+minimized; a fitness is a loss with its sign changed. Nothing here draws random numbers: the
+standard normal ones are arguments, called ``noise``. The same for R runs at once are the rules
 ``EvolutionStrategy`` and ``GeneticAlgorithm`` in rules/evolution.py.
 """
 

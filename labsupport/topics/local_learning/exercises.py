@@ -355,7 +355,7 @@ def _by_autograd(
     total=lambda a, b: a + b,
     below=torch.Tensor.detach,
     read=lambda h: h,
-    said=lambda z: z,
+    logits=lambda z: z,
     relu=torch.relu,
 ):
     ws = [w.detach().clone().requires_grad_() for w in (w1, v1, w2, v2)]
@@ -363,8 +363,8 @@ def _by_autograd(
         h1 = relu(x @ ws[0].T)
         h2 = relu(below(h1) @ ws[2].T)
         loss = total(
-            F.cross_entropy(said(read(h1) @ ws[1].T), y),
-            F.cross_entropy(said(read(h2) @ ws[3].T), y),
+            F.cross_entropy(logits(read(h1) @ ws[1].T), y),
+            F.cross_entropy(logits(read(h2) @ ws[3].T), y),
         )
         grads = torch.autograd.grad(loss, ws, allow_unused=True)
     return tuple((w if g is None else w - lr * g).detach() for w, g in zip(ws, grads, strict=True))
@@ -420,7 +420,7 @@ def softmax_twice(w1, v1, w2, v2, x, y, *, lr):
     """You took the softmax before F.cross_entropy, which takes it once more. Give it the logits as
     the heads put them out.
     """
-    return _by_autograd(w1, v1, w2, v2, x, y, lr, said=lambda z: z.softmax(-1))
+    return _by_autograd(w1, v1, w2, v2, x, y, lr, logits=lambda z: z.softmax(-1))
 
 
 def slope_of_relu_forgotten(w1, v1, w2, v2, x, y, *, lr):
@@ -605,7 +605,7 @@ def diagnose_by_counts(reach, heads, ages):
     )
 
 
-# -- the shelf -------------------------------------------------------------------------------------
+# -- the exercises ---------------------------------------------------------------------------------
 
 EXERCISES = (
     Exercise(

@@ -173,7 +173,7 @@ def test_a_power_law_is_found_again():
     same(ev.exponent(sizes, torch.stack([3 * sizes**0.7, sizes**-2])), row(0.7, -2))
 
 
-# -- a sick evolution ------------------------------------------------------------------------------
+# -- an evolution with a fault ---------------------------------------------------------------------
 
 HEALTHY = torch.tensor([[2.0, 3.0, 4.0], [2.0, 1.5, 3.0]])
 BEST = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])

@@ -60,8 +60,8 @@ def test_selection_errors_fall_from_layer_to_layer_and_are_what_the_network_says
         and errors == sorted(errors, reverse=True)
         and len(set(errors)) == len(errors)
     )
-    said = ll.predict(layers, x[60:])
-    assert (said - y[60:]).square().mean().item() == pytest.approx(errors[-1], rel=1e-10)
+    predicted = ll.predict(layers, x[60:])
+    assert (predicted - y[60:]).square().mean().item() == pytest.approx(errors[-1], rel=1e-10)
 
 
 def test_a_layer_that_gains_too_little_is_not_kept():
