@@ -2,6 +2,7 @@
 data.
 """
 
+import functools
 import itertools
 import json
 import sys
@@ -23,9 +24,17 @@ SMALL = 4
 transposed.
 """
 
+GROUPED_BY = "exercise"
+
 
 def names(pairs):
     return [f"{e.id}-{getattr(x, 'name', None) or x.__name__}" for e, x in pairs]
+
+
+@functools.cache
+def judged(id, answer):
+    """What the check says of a known mistake; the tests below ask for it three times."""
+    return check(id, answer)
 
 
 every_exercise = pytest.mark.parametrize("exercise", EXERCISES, ids=lambda e: e.id)
@@ -45,7 +54,7 @@ def test_a_right_answer_written_differently_earns_full_points(exercise, answer):
 
 @pytest.mark.parametrize("exercise, mistake", MISTAKES, ids=names(MISTAKES))
 def test_a_known_mistake_is_rejected_with_its_own_name_hint_and_section(exercise, mistake):
-    outcome = check(exercise.id, mistake.answer)
+    outcome = judged(exercise.id, mistake.answer)
     assert (outcome.status, outcome.points) == ("incorrect", 0.0)
     assert (outcome.misconception, outcome.hint) == (mistake.name, mistake.hint)
     assert mistake.hint.startswith("You ") and len(mistake.hint) > 30
@@ -56,26 +65,26 @@ def test_a_known_mistake_is_rejected_with_its_own_name_hint_and_section(exercise
 def test_a_known_mistake_is_shown_on_an_input_that_can_be_checked_by_hand(
     exercise, mistake, monkeypatch
 ):
-    example, sizes = shown(exercise, mistake)
+    example, sizes = shown(exercise, judged(exercise.id, mistake.answer))
     if (
         max(sizes, default=0) > SMALL
     ):  # the search has 0.6 seconds by the clock, and the machine may have been busy
         monkeypatch.setattr(sys.modules[battery.__module__], "_PATIENCE", 10.0)
-        example, sizes = shown(exercise, mistake)
+        example, sizes = shown(exercise, check(exercise.id, mistake.answer))
     assert sizes and max(sizes) <= SMALL, example.call
     assert example.expected != example.yours
 
 
-def shown(exercise, mistake):
+def shown(exercise, outcome):
     """The counterexample, and how many numbers each tensor in it has."""
-    example = check(exercise.id, mistake.answer).counterexample
+    example = outcome.counterexample
     given = eval(example.call, {"torch": torch, exercise.function: lambda **inputs: inputs})
     return example, [leaf.numel() for leaf in tree_leaves(given) if isinstance(leaf, torch.Tensor)]
 
 
 @pytest.mark.parametrize("exercise, mistake", MISTAKES, ids=names(MISTAKES))
 def test_the_counterexample_can_be_pasted_and_shows_the_difference(exercise, mistake):
-    call = check(exercise.id, mistake.answer).counterexample.call
+    call = judged(exercise.id, mistake.answer).counterexample.call
     right = eval(call, {"torch": torch, exercise.function: exercise.reference})
     wrong = eval(call, {"torch": torch, exercise.function: mistake.answer})
     assert difference(right, wrong)
