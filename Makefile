@@ -7,8 +7,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
-# two notebooks at a time, each on one thread, instead of two that fight for the same cores
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# two notebooks at a time, each on one thread, instead of two that fight for the same cores; what
+# shares a worker, and what comes first, is said in conftest.py
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # What a user has set for other Pythons, pips and environments stays out of this one; where the
 # machine's packages come from (index, certificates, proxy, cache) stays in.
@@ -27,7 +28,7 @@ export UV_HTTP_TIMEOUT ?= 300
 export UV_NO_PROGRESS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help book test lab lock bench clean
+.PHONY: help book test check lab lock bench clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -38,7 +39,13 @@ book: $(READY) ## execute every chapter and build the book into _build/html
 test: $(READY) ## run every check: ruff, pytest, every notebook, the book in a browser
 	$(BIN)/ruff check .
 	@$(BIN)/python -m tools.book
-	$(PYTEST) --nbval-lax tests chapters
+	$(PYTEST) --durations 20 --nbval-lax tests chapters
+
+check: $(READY) ## run what takes two minutes: ruff, types, the fast tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check labsupport tests tools benchmarks conftest.py
+	$(BIN)/python -m mypy
+	$(PYTEST) -m "not slow" tests
 
 lab: $(READY) ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab --notebook-dir=chapters

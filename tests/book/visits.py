@@ -13,6 +13,13 @@ HERE = Path(__file__).parent
 AXE = HERE / "axe.min.js"
 LOOK = HERE / "look.js"
 LOCAL = ("file:", "data:", "blob:", "about:")
+RUN_AXE = """axe.run(document, {
+    resultTypes: ["violations"], preload: false,
+    rules: {region: {enabled: false}},  // moderate at most, and audit reports what is serious
+})"""
+CONFIGURE = """axe.configure({rules: [
+    {id: "color-contrast", selector: "*:not([data-alike])"},  // see look.markAlike
+]})"""
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -131,9 +138,9 @@ def audit(page: Page, screen: str) -> list[str]:
     """What axe finds serious or critical."""
     if not page.evaluate("Boolean(window.axe)"):
         page.add_script_tag(path=AXE)
-    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")[
-        "violations"
-    ]
+        page.evaluate(CONFIGURE)
+    page.evaluate("look.markAlike()")
+    found = page.evaluate(RUN_AXE)["violations"]
     return [
         f"{screen}: {rule['id']} ({rule['impact']}): {rule['help']}: {node['html'][:200]}"
         for rule in found

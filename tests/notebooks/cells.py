@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import dis
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import CodeType
 
 import nbformat
 from nbformat import NotebookNode
@@ -73,6 +76,19 @@ def is_check(cell: NotebookNode) -> bool:
 def functions(module: ast.Module) -> list[str]:
     """The names of the functions that a piece of code defines at its top."""
     return [node.name for node in module.body if isinstance(node, ast.FunctionDef)]
+
+
+def missing_names(cell: NotebookNode) -> set[str]:
+    """The names that a cell uses and neither defines, nor imports, nor Python has."""
+    namespace: dict = {}
+    exec(cell.source, namespace)
+    (name,) = functions(tree(cell))
+    waiting, used = [namespace[name].__code__], set()
+    while waiting:
+        code = waiting.pop()
+        used |= {i.argval for i in dis.get_instructions(code) if i.opname == "LOAD_GLOBAL"}
+        waiting += [part for part in code.co_consts if isinstance(part, CodeType)]
+    return {name for name in used if name not in namespace and not hasattr(builtins, name)}
 
 
 def solutions(notebook: NotebookNode) -> Iterator[str]:
