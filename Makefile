@@ -36,8 +36,10 @@ help: ## say what there is to make
 book: $(READY) ## execute every chapter and build the book into _build/html
 	@$(BIN)/python -m tools.book
 
-test: $(READY) ## run every check: ruff, pytest, every notebook, the book in a browser
+test: $(READY) ## run every check: ruff, types, pytest, every notebook, the book in a browser
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check labsupport tests tools benchmarks conftest.py
+	$(BIN)/python -m mypy
 	@$(BIN)/python -m tools.book
 	$(PYTEST) --durations 20 --nbval-lax tests chapters
 
