@@ -191,8 +191,8 @@ def direct_by_einsum(x, z1, z2, feedback1, feedback2, error):
 def _pairs(draw):
     shape, dtype = form(draw)
     return {
-        "a": tensor(draw, shape, dtype, (1.0, 0.0, 2.0, -1.0, -3.0, 1e-4)),
-        "b": tensor(draw, shape, dtype, (2.0, 1.0, 0.0, -1.0, 0.5, 1e-4)),
+        "a": tensor(draw, shape, dtype, (1.0, 0.0, 2.0, 1e-4, -3.0)),
+        "b": tensor(draw, shape, dtype, (2.0, 1.0, 0.0, -1.0, 1e-4)),
     }
 
 
