@@ -5,7 +5,7 @@ Module 1 reads the data. Each module trains on what the one below sends, and sen
 puts out: activations go up, nothing comes down. ``run`` in local_learning_parallel.py starts the
 processes on this machine; so does torchrun::
 
-    torchrun --nproc-per-node 3 -m labsupport.toys.local_learning_processes --folder out --job
+    torchrun --nproc-per-node 3 -m labsupport.topics.local_learning.processes --folder out --job
     '{"steps": 300}'
 """
 

@@ -89,7 +89,7 @@ def test_modules_go_with_the_process_that_began_them(seconds):
 
 PARENT = """
 from labsupport.toys import local_learning_parallel as parallel
-from labsupport.toys.local_learning_processes import Job
+from labsupport.topics.local_learning.processes import Job
 parallel.run(Job(steps=10**7), begun=lambda pids: print(*pids, flush=True))
 """
 
@@ -138,7 +138,7 @@ def test_torchrun_starts_the_same_modules(tmp_path):
         "0",
         "--standalone",
         "-m",
-        "labsupport.toys.local_learning_processes",
+        "labsupport.topics.local_learning.processes",
         "--folder",
         str(tmp_path),
         "--job",
@@ -161,7 +161,7 @@ def test_a_module_started_without_the_others_says_how_to_start_them(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "labsupport.toys.local_learning_processes",
+        "labsupport.topics.local_learning.processes",
         "--folder",
         str(tmp_path),
     ]
