@@ -9,7 +9,7 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 # two notebooks at a time, each on one thread, instead of two that fight for the same cores; what
 # shares a worker, and what comes first, is said in conftest.py
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 export UV_HTTP_TIMEOUT ?= 300
 export UV_NO_PROGRESS ?= 1

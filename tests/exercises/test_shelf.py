@@ -24,8 +24,6 @@ SMALL = 4
 transposed.
 """
 
-GROUPED_BY = "exercise"
-
 
 def names(pairs):
     return [f"{e.id}-{getattr(x, 'name', None) or x.__name__}" for e, x in pairs]
