@@ -1,5 +1,6 @@
 """Fixtures for every test: the built book, and the chapters it is made of."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,25 +26,51 @@ def book() -> Path:
 
 FIRST = ("chapters/", "tests/exercises/", "tests/book/", "tests/notebooks/", "tests/grading/")
 """What takes longest: two workers that start with it end at the same time."""
+SLOW = (
+    "chapters/",
+    "tests/exercises/test_shelf.py",
+    "tests/notebooks/test_solved.py::test_a_solved",
+    "tests/test_benchmarks.py",
+    "tests/test_explore.py",
+    "tests/topics/local_learning/test_parallel.py",
+)
+"""What make check leaves out, beside all that needs the built book."""
+SHARED = {
+    "tests/book/test_browser.py": r"\[(?:light-|dark-)?(.+)\]$",
+    "tests/exercises/test_shelf.py": r"\[([\w.]+)",
+}
+"""Files whose tests need only share a worker with those of the same page, or the same exercise."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.nodeid.startswith(SLOW) or "book" in getattr(item, "fixturenames", ()):
+        item.add_marker("slow")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run on one worker, as notebooks and module fixtures need it. A module whose
-    tests share more by an argument than by the file names it: ``GROUPED_BY = "exercise"``.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-        if item.nodeid.startswith("chapters/") or "book" in getattr(item, "fixturenames", ()):
-            item.add_marker("slow")
+    """The longest first."""
     items.sort(key=lambda item: (*(not item.nodeid.startswith(first) for first in FIRST),))
 
 
-def _group(item: pytest.Item) -> str:
-    file = item.nodeid.partition("::")[0]
-    argument = getattr(getattr(item, "module", None), "GROUPED_BY", None)
-    value = item.callspec.params.get(argument) if hasattr(item, "callspec") else None
-    return file if value is None else f"{file}:{getattr(value, 'id', value)}"
+def group(nodeid: str) -> str:
+    """Which tests run on one worker: those of a file, or of what they share within it."""
+    file, _, test = nodeid.partition("::")
+    shared = re.search(SHARED[file], test) if file in SHARED else None
+    return f"{file}:{shared[1]}" if shared else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """Deal out groups of tests to the workers, in the order in which they were collected."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(
+            self, nodeid: str
+        ) -> str:  # the method that xdist's own schedulers differ in
+            return group(nodeid)
+
+    return ByGroup(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

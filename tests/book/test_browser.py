@@ -12,7 +12,6 @@ PAGES = [*layout.built_names(), "search"]
 THEMES = ("light", "dark")
 CHAPTERS = [f"chapters/{path.stem}" for path in sorted(layout.CHAPTERS.glob("*.ipynb"))]
 MAX_EXPLORER_BYTES = 1_500_000
-GROUPED_BY = "name"
 
 on_every_page = pytest.mark.parametrize("name", PAGES)
 in_both_themes = pytest.mark.parametrize(

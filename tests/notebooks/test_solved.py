@@ -19,7 +19,6 @@ from tools.kernels import own_sockets
 
 SECONDS = 120
 FORGET = "%reset -f"
-pytestmark = pytest.mark.slow
 
 
 def imports(notebook):
