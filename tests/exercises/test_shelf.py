@@ -21,9 +21,9 @@ from tools.layout import CHAPTERS
 EXERCISES = [load(entry["id"]) for entry in catalogue()]
 MISTAKES = [(e, m) for e in EXERCISES for m in e.misconceptions]
 ALTERNATIVES = [(e, answer) for e in EXERCISES for answer in e.alternatives]
-SMALL = 4
+SMALL = 6
 """Numbers in a tensor that one can check by hand: a matrix of two by two shows that it was
-transposed.
+transposed, three samples of two classes that an order was inverted.
 """
 
 
