@@ -282,9 +282,8 @@ class Reach:
 
     def _class(self, kind: type) -> Any:
         self._place(kind.__module__, kind.__qualname__)
-        fields = ()
-        if dataclasses.is_dataclass(kind):
-            fields = [(f.name, f.default, dict(f.metadata)) for f in dataclasses.fields(kind)]
+        declared = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+        fields = [(f.name, f.default, dict(f.metadata)) for f in declared]
         members = [(k, v) for k, v in vars(kind).items() if k not in NOT_CODE]
         return (
             [self.describe(base) for base in kind.__bases__],
@@ -396,7 +395,8 @@ def _is_state(module: str, name: str, value: Any) -> bool:
     if module.partition(".")[0] != PACKAGE or not name.lstrip("_")[:1].islower():
         return False
     if dataclasses.is_dataclass(value):
-        return not isinstance(value, type) and not value.__dataclass_params__.frozen
+        settings = getattr(value, "__dataclass_params__", None)
+        return not isinstance(value, type) and not getattr(settings, "frozen", False)
     return not (isinstance(value, UNCHANGING) or type(value) in PLAIN or _unwrapped(value))
 
 
@@ -446,9 +446,8 @@ def _member(value: Any) -> Any:
         return value.fget, value.fset, value.fdel
     if isinstance(value, functools.cached_property):
         return value.func
-    if inspect.isdatadescriptor(value) and not isinstance(value, types.FunctionType):
-        return type(value).__name__  # a slot, a field of a named tuple
-    return value
+    slot = inspect.isdatadescriptor(value)  # of a named tuple, for one
+    return type(value).__name__ if slot else value
 
 
 _TAKES = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")

@@ -51,9 +51,9 @@ def _quota(folder: Path) -> float:
         share, period = (folder / "cpu.max").read_text().split()
         return int(share) / int(period)
     with contextlib.suppress(OSError, ValueError):
-        share = int((folder / "cpu.cfs_quota_us").read_text())
-        period = int((folder / "cpu.cfs_period_us").read_text())
-        return share / period if share > 0 else math.inf
+        microseconds = int((folder / "cpu.cfs_quota_us").read_text())
+        of = int((folder / "cpu.cfs_period_us").read_text())
+        return microseconds / of if microseconds > 0 else math.inf
     return math.inf
 
 

@@ -1,6 +1,0 @@
-"""What else can be measured of R runs while they train, or before: (net, params, buffers, dataset)
--> {metric: (R,)}.
-
-A probe is a function, or a frozen dataclass with ``__call__`` where it has settings. Its module is
-part of what a stored result depends on.
-"""

@@ -1,1 +1,0 @@
-"""Alternating minimization: codes for the samples, then weights for the codes."""

@@ -1,1 +1,0 @@
-"""Evolution: genetic algorithms, evolution strategies, evolved architectures."""

@@ -1,1 +1,0 @@
-"""Feedback alignment and direct feedback alignment: the error sent back through fixed matrices."""

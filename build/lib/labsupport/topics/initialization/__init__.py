@@ -1,1 +1,0 @@
-"""Initial weights: symmetry, variances layer by layer, how far training gets from them."""

@@ -1,1 +1,0 @@
-"""All tricks together: a two-level factorial experiment."""

@@ -1,1 +1,0 @@
-"""Mixup and manifold mixup: blended samples, blended labels."""

@@ -1,1 +1,0 @@
-"""Standardized inputs and the conditioning of the loss."""

@@ -1,1 +1,0 @@
-"""Weight decay and L2 regularization, plain, with momentum and with Adam."""

@@ -1,1 +1,0 @@
-"""Weight norm: direction and length of a weight vector as separate parameters."""
