@@ -24,17 +24,22 @@ def _batch(draw):
     size, dtype = (one_of(draw, 2, 3, 4), one_of(draw, 1, 2)), one_of(draw, *DTYPES)
     kind = one_of(draw, 1.0, "far", 0.01, 100.0, "far")
     x = tensor(draw, size, torch.float64, _FAR) if kind == "far" else tensor(draw, size, dtype)
-    assume(bool((x[:, 0] != x[0, 0]).any()))
+    varies = (x != x[0]).any(0)
+    # a constant channel is divided by √ε alone: far from zero, that would show any rounding
+    assume(bool(varies.all()) if kind in ("far", 100.0) else bool(varies[0]))
     return x if kind == "far" else kind * x
 
 
 @st.composite
 def _forward_inputs(draw):
     x = _batch(draw)
+    beta = tensor(draw, x.shape[1:], x.dtype)
+    if bool((x > 1e5).all()):  # a shift that cancels the rest would show any rounding
+        beta = torch.zeros_like(beta)
     return {
         "x": x,
         "gamma": tensor(draw, x.shape[1:], x.dtype, NONZERO),
-        "beta": tensor(draw, x.shape[1:], x.dtype),
+        "beta": beta,
         "eps": one_of(draw, *_EPS),
     }
 
