@@ -153,7 +153,7 @@ def smallest_failure(
     known: list[Finding],
     counts: Callable[[Finding], bool] = lambda finding: True,
 ) -> Finding | None:
-    """Find the simplest input that goes wrong, or None if neither the battery nor the search met one.
+    """Find the simplest input that goes wrong; None if neither battery nor search met one.
 
     Args:
         known: failures from the battery. With none, a fixed number of further inputs is tried.

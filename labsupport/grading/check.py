@@ -108,7 +108,7 @@ def _smallest_failure(
 
 
 def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
-    """Return the kind and the words of a failure, if the answer is no function."""
+    """Refuse what is no function, with a kind and words; None if it is one."""
     name = exercise.function
     if isinstance(function, type):
         return "not a function", f"You gave a class where the function {name} is asked for."
@@ -121,8 +121,8 @@ def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
 
 
 def unlike_signature(exercise: Exercise, function: Callable) -> tuple[str, str] | None:
-    """Return the kind and the words of a failure, if the arguments are not the reference's, by
-    name and in order.
+    """Refuse a function that does not take the reference's arguments by name and in order, with a
+    kind and words; None if it does.
     """
     try:
         theirs = inspect.signature(function)

@@ -207,7 +207,7 @@ def own_lines(error: BaseException) -> tuple[str, ...]:
 
 
 def _place(code: CodeType) -> str:
-    """Name where code is: ``sgd_step`` for a notebook's cell, ``sgd_step (solution.py)`` for a file."""
+    """Name a place: ``sgd_step`` in a notebook's cell, ``sgd_step (solution.py)`` in a file."""
     name = os.path.basename(code.co_filename)
     in_cell = name.startswith("<") or "ipykernel_" in code.co_filename
     return code.co_name if in_cell else f"{code.co_name} ({name})"
