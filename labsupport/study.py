@@ -140,10 +140,10 @@ def study(
 
 def _place(arms: Sequence[Arm], seeds: Sequence[int], probes: Sequence[train.Probe]) -> Path | None:
     """The file of a result, under a digest of all that makes it; None where that cannot be told."""
-    data = {
-        train.load(recipe).digest
-        for recipe in {dataclasses.replace(a.recipe, model=None, rule=None) for a in arms}
-    }
+    # recipes that differ in model and rule alone have the same data, and its digest takes time
+    model, rule = arms[0].recipe.model, arms[0].recipe.rule
+    alike = {dataclasses.replace(arm.recipe, model=model, rule=rule) for arm in arms}
+    data = {train.load(recipe).digest for recipe in alike}
     recipes = [(arm.name, arm.recipe) for arm in arms]
     machine = runtime.device().type, runtime.mixed()
     try:

@@ -106,7 +106,7 @@ class _Processes:
             # a killed process may leave the pipe open in one that it has started itself
             if not (ready := wait(receivers, POLL_SECONDS)) and any(c.exitcode for c in children):
                 break
-            for receiver in ready:
+            for receiver in [r for r in receivers if r in ready]:
                 try:
                     job, *outcome = pickle.loads(receiver.recv_bytes())
                     outcomes[job] = tuple(outcome)

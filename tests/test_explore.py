@@ -17,8 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
-from labsupport import explore as room
 from labsupport.explore import explore
+from labsupport.explore import frames as room
 
 RATES, DECAYS = [0.01, 0.1, 1.0], [0, 1e-4]
 WIDGET = "application/vnd.jupyter.widget-view+json"

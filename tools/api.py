@@ -35,7 +35,7 @@ CORE = {
     "showing": Group(
         "Measuring and showing",
         "What is measured of a run, and how it is drawn.",
-        ("probes", "landscape", "plots", "explore", "listing"),
+        ("probes", "landscape", "plots", "explore.explorer", "explore.frames", "listing"),
     ),
     "checking": Group(
         "Exercises",

@@ -2,7 +2,7 @@
 
     exercise.py   the nouns: Exercise, Misconception, Counterexample, Outcome
     values.py     copy a value, show it as code, without ever calling the student's own methods
-    compare.py    is this the expected value? if not, the first difference in words
+    compare.py    compare a value with the expected one; the first difference in words
     clock.py      a call with a limit on what it computes and on how long it takes
     ambient.py    torch's, NumPy's and Python's settings as in a fresh session
     sandbox.py    a student's call: bounded output, no exit, their own lines of a traceback

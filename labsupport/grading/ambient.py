@@ -1,4 +1,4 @@
-"""The settings of a session that reach into a computation, as a fresh session has them.
+"""Put torch's, NumPy's and Python's settings as in a fresh session, and back afterwards.
 
 A notebook may have changed them before a check, and an answer may change them: neither reaches the
 judge, and what was there before is there after.
@@ -10,6 +10,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -81,7 +82,7 @@ def _write(values: list[Any]) -> None:
 
 @contextlib.contextmanager
 def _device_cpu() -> Iterator[None]:
-    """New tensors are on the CPU, also inside ``with torch.device(...)``."""
+    """Make new tensors on the CPU, also inside ``with torch.device(...)``."""
     before = torch.get_default_device()
     with contextlib.ExitStack() as stack:
         if before.type != "cpu":
@@ -98,7 +99,8 @@ def _device_cpu() -> Iterator[None]:
 
 
 def _depth() -> int:
-    depth, frame = 0, sys._getframe()
+    depth = 0
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
     return depth

@@ -1,6 +1,4 @@
-"""The inputs an answer is tried on: a fixed battery for each exercise, and the search for a small
-failure.
-"""
+"""Try an answer on the fixed battery of its exercise, and search for a small failure."""
 
 import contextlib
 import os
@@ -18,7 +16,7 @@ from hypothesis.errors import HypothesisException
 from labsupport.grading.clock import Clock
 from labsupport.grading.compare import Difference, difference
 from labsupport.grading.exercise import Exercise
-from labsupport.grading.sandbox import Ran, run
+from labsupport.grading.sandbox import Problem, Ran, run
 from labsupport.grading.values import PLAIN_TENSORS, fresh, show
 
 BATTERY_SIZE = 40
@@ -41,9 +39,7 @@ RAISES = type("Raises", (), {"__repr__": lambda self: "RAISES"})()
 
 @dataclass(frozen=True)
 class Finding:
-    """One input, what is right for it, and what the student's function made of it (and of the
-    input).
-    """
+    """One call: its inputs before and after, what is right for them, and what came back."""
 
     inputs: dict[str, Any]
     given: dict[str, Any]
@@ -53,26 +49,39 @@ class Finding:
     changed: tuple[str, ...]
 
     @property
-    def kind(self) -> str | None:
-        """What is wrong, None if nothing is."""
-        if self.ran.problem:
-            return self.ran.problem.kind
-        if self.difference:
-            return self.difference.kind
-        return "changed" if self.changed else None
+    def fault(self) -> Problem | Difference | None:
+        """Why there is no value, or how the value differs."""
+        return self.ran.problem or self.difference
+
+    @property
+    def kind(self) -> str:
+        """What is wrong, in a word; empty if nothing is."""
+        if self.fault:
+            return self.fault.kind
+        return "changed" if self.changed else ""
+
+    @property
+    def words(self) -> str:
+        """What is wrong, for the student; empty where the kind says it all."""
+        return self.fault.words if self.fault else ""
 
 
 @cache
 def battery(exercise: Exercise) -> tuple[dict[str, Any], ...]:
-    """The exercise's fixed inputs: the same for every student and every run."""
+    """Draw the exercise's fixed inputs: the same for every student and every run."""
     drawn: list[dict[str, Any]] = []
-    _search(exercise, lambda inputs: bool(drawn.append(inputs)), BATTERY_SIZE, seed=1)
+
+    def keep(inputs: dict[str, Any]) -> bool:
+        drawn.append(inputs)
+        return False  # so that the search goes on
+
+    _search(exercise, keep, BATTERY_SIZE, seed=1)
     return tuple(drawn)
 
 
 @cache
 def behaviours(exercise: Exercise) -> dict[str, tuple[Any, ...]]:
-    """What each misconception answers on the battery, by name; :data:`RAISES` where it raises."""
+    """List each misconception's answers on the battery; :data:`RAISES` where it raises."""
     return {
         m.name: tuple(_answer(m.answer, inputs) for inputs in battery(exercise))
         for m in exercise.misconceptions
@@ -105,7 +114,7 @@ def _difference(exercise: Exercise, expected: Any, got: Any) -> Difference | Non
 
 
 def match_misconception(exercise: Exercise, findings: list[Finding]) -> str | None:
-    """The misconception that gives the student's answers on the battery, if there is one.
+    """Name the misconception that gives the student's answers on the battery, if there is one.
 
     Inputs on which only the student's function raises are left out, if a quarter is left: it may
     have a second fault (half of the inputs are of one dtype). Where the misconception raises, the
@@ -144,7 +153,7 @@ def smallest_failure(
     known: list[Finding],
     counts: Callable[[Finding], bool] = lambda finding: True,
 ) -> Finding | None:
-    """The simplest input that goes wrong, or None if neither the battery nor the search met one.
+    """Find the simplest input that goes wrong; None if neither battery nor search met one.
 
     Args:
         known: failures from the battery. With none, a fixed number of further inputs is tried.
@@ -160,7 +169,7 @@ def smallest_failure(
 
 
 class _Hunt:
-    """The question Hypothesis asks of each input, with an end to its patience."""
+    """Collect the failures that Hypothesis meets, until the time for it is used up."""
 
     def __init__(
         self,
@@ -171,7 +180,8 @@ class _Hunt:
         counts: Callable[[Finding], bool],
     ) -> None:
         self.exercise, self.function, self.clock, self.counts = exercise, function, clock, counts
-        self.failures, self.fatal = failures, None
+        self.failures = failures
+        self.fatal: Finding | None = None
         self.patience = _PATIENCE if failures else _AT_MOST
         self.began = time.thread_time(), time.perf_counter()
 
@@ -191,7 +201,7 @@ class _Hunt:
         if finding.kind in FATAL:
             self.fatal = finding
             return False
-        if finding.kind is None or not self.counts(finding):
+        if not finding.kind or not self.counts(finding):
             return False
         if not self.failures:
             self.patience = _PATIENCE
@@ -203,7 +213,7 @@ class _Hunt:
 def _search(
     exercise: Exercise, condition: Callable[[dict], bool], tries: int, seed: int
 ) -> dict | None:
-    """Hypothesis' search and shrink; None if nothing met the condition, or met it only once."""
+    """Have Hypothesis search and shrink; None if nothing met the condition, or only once."""
     rules = settings(
         max_examples=tries,
         derandomize=True,

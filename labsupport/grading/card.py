@@ -1,12 +1,17 @@
-"""An outcome as a card for the notebook, as plain text for a terminal, as Markdown for nbgrader's
-feedback.
+"""Show an outcome: a card in a notebook, plain text in a terminal, Markdown for nbgrader.
 
 The status stands in words on every one of them. The HTML brings its own colours for light and dark
 (Jupyter, VS Code, the built book) and asks nothing of the network.
 """
 
+from __future__ import annotations
+
 from html import escape
 from textwrap import wrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # an outcome shows itself with this file
+    from labsupport.grading.exercise import Outcome
 
 _PRINTED_LINES = 20
 _WIDTH = 96
@@ -53,8 +58,8 @@ DARK_WAITING { --mark: #b4bdc8; --on-mark: #1b1f25; }
 """
 
 
-def as_html(outcome) -> str:
-    """The card."""
+def as_html(outcome: Outcome) -> str:
+    """Write an outcome as an HTML card for a notebook."""
     state = {"correct": "is-correct", "incorrect": "is-wrong"}.get(outcome.status, "is-waiting")
     parts = [
         _head(outcome),
@@ -71,8 +76,8 @@ def as_html(outcome) -> str:
     )
 
 
-def as_text(outcome) -> str:
-    """The same words without colour."""
+def as_text(outcome: Outcome) -> str:
+    """Write an outcome as plain text for a terminal."""
     blocks = [
         [*wrap(outcome.message, _WIDTH), *(f"  {line}" for line in outcome.lines)],
         wrap(f"What probably happened: {outcome.hint}", _WIDTH) if outcome.hint else [],
@@ -86,17 +91,17 @@ def as_text(outcome) -> str:
     return f"{_title(outcome)}\n{body}"
 
 
-def as_markdown(outcome) -> str:
-    """The feedback that nbgrader keeps with the grade."""
+def as_markdown(outcome: Outcome) -> str:
+    """Write an outcome as Markdown, the feedback that nbgrader keeps with the grade."""
     lines = as_text(outcome).splitlines()
     return f"**{lines[0]}**\n\n" + "\n".join(f"    {line}" for line in lines[1:])
 
 
-def _title(outcome) -> str:
+def _title(outcome: Outcome) -> str:
     return f"{outcome.exercise}: {outcome.status}, {outcome.points:g} of {outcome.of} points"
 
 
-def _head(outcome) -> str:
+def _head(outcome: Outcome) -> str:
     return (
         f'<p class="lab-head"><span class="lab-status">{outcome.status.capitalize()}</span>'
         f"<strong>{escape(outcome.title)}</strong>"
@@ -104,22 +109,22 @@ def _head(outcome) -> str:
     )
 
 
-def _read_again(outcome) -> str:
+def _read_again(outcome: Outcome) -> str:
     if not outcome.section:
         return ""
     page, _, heading = outcome.section.rpartition("#")
     return f'See the section "{heading}"{f" of {page}" if page else ""}.'
 
 
-def _link_html(outcome) -> str:
-    """The same with a link to the heading, as JupyterLab names it; the book's script renames it."""
-    page, _, heading = outcome.section.rpartition("#")
+def _link_html(section: str) -> str:
+    """Link to a section's heading, as JupyterLab names it; the book's script renames it."""
+    page, _, heading = section.rpartition("#")
     target = f"{page}.ipynb#" if page else "#"
     link = f'<a href="{escape(target + heading.replace(" ", "-"))}">{escape(heading)}</a>'
     return f"See the section {link}{f' of {escape(page)}' if page else ''}."
 
 
-def _example_rows(outcome) -> list[tuple[str, str]]:
+def _example_rows(outcome: Outcome) -> list[tuple[str, str]]:
     example = outcome.counterexample
     if example is None:
         return []
@@ -127,7 +132,7 @@ def _example_rows(outcome) -> list[tuple[str, str]]:
     return rows + ([("yours", example.yours)] if example.yours is not None else [])
 
 
-def _printed(outcome) -> list[str]:
+def _printed(outcome: Outcome) -> list[str]:
     lines = [line[:200] for line in outcome.printed.splitlines()]
     if len(lines) <= _PRINTED_LINES:
         return lines
@@ -138,12 +143,12 @@ def _code(text: str) -> str:
     return f'<code class="lab-code">{escape(text)}</code>'
 
 
-def _lines_html(outcome) -> str:
+def _lines_html(outcome: Outcome) -> str:
     return f"<p>{_code(chr(10).join(outcome.lines))}</p>" if outcome.lines else ""
 
 
-def _hint_html(outcome) -> str:
-    again = f'<p class="lab-soft">{_link_html(outcome)}</p>' if outcome.section else ""
+def _hint_html(outcome: Outcome) -> str:
+    again = f'<p class="lab-soft">{_link_html(outcome.section)}</p>' if outcome.section else ""
     if not outcome.hint:
         return again
     return (
@@ -152,14 +157,14 @@ def _hint_html(outcome) -> str:
     )
 
 
-def _example_html(outcome) -> str:
+def _example_html(outcome: Outcome) -> str:
     rows = "".join(
         f"<dt>{label}</dt><dd>{_code(value)}</dd>" for label, value in _example_rows(outcome)
     )
     return f"<p>{_EXAMPLE}</p><dl>{rows}</dl>" if rows else ""
 
 
-def _printed_html(outcome) -> str:
+def _printed_html(outcome: Outcome) -> str:
     lines = _printed(outcome)
     return f"<p>Your function printed:</p><p>{_code(chr(10).join(lines))}</p>" if lines else ""
 

@@ -1,4 +1,4 @@
-"""The check: which questions are asked of an answer, in which order, and what is said.
+"""Check an answer: ask the questions in their order, and say what was found.
 
 1. Is it a function, and does it take the reference's arguments by name and in order?
 2. A fixed battery of inputs: does it run, end, return the right kind of thing? Does it behave like
@@ -96,7 +96,7 @@ def _smallest_failure(
     failures: list[Finding],
     misconception: str | None,
 ) -> Finding | None:
-    """The smallest failure; with a known mistake, the smallest that this mistake leads to."""
+    """Find the smallest failure; with a known mistake, the smallest that it leads to."""
     if misconception is None:
         return battery.smallest_failure(exercise, function, clock, failures)
 
@@ -108,7 +108,7 @@ def _smallest_failure(
 
 
 def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
-    """Kind and words, if the answer is no function."""
+    """Refuse what is no function, with a kind and words; None if it is one."""
     name = exercise.function
     if isinstance(function, type):
         return "not a function", f"You gave a class where the function {name} is asked for."
@@ -121,8 +121,8 @@ def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
 
 
 def unlike_signature(exercise: Exercise, function: Callable) -> tuple[str, str] | None:
-    """Kind and words, if the function does not take the reference's arguments by name, in their
-    order.
+    """Refuse a function that does not take the reference's arguments by name and in order, with a
+    kind and words; None if it does.
     """
     try:
         theirs = inspect.signature(function)
@@ -153,7 +153,7 @@ def unlike_signature(exercise: Exercise, function: Callable) -> tuple[str, str] 
 
 
 def _asked(exercise: Exercise) -> inspect.Signature:
-    """The reference's parameters that the exercise's inputs name, without annotations."""
+    """Return the reference's parameters that the exercise's inputs name, without annotations."""
     given = battery.battery(exercise)[0]
     parameters = inspect.signature(exercise.reference).parameters.values()
     return inspect.Signature([p.replace(annotation=p.empty) for p in parameters if p.name in given])
@@ -192,7 +192,7 @@ def _answers_vary(exercise: Exercise, function: Callable, clock: Clock, seen: Fi
         return False  # it ran out of time, or was stopped: that says nothing of its answer
     if again.kind != seen.kind:
         return True
-    comparable = seen.kind in (None, "value", "nan", "inf", "changed")
+    comparable = seen.kind in ("", "value", "nan", "inf", "changed")
     return comparable and bool(difference(seen.ran.value, again.ran.value))
 
 
@@ -228,20 +228,20 @@ _WORDS = {
 
 
 def _words(finding: Finding, clock: Clock) -> str:
-    kind, problem = finding.kind, finding.ran.problem
+    kind = finding.kind
     if kind == "timeout":
         return _timeout_words(clock)
     if kind == "starved":
         return _starved_words(clock)
     if kind == "error":
-        return f"Your function stopped with {problem.words}"
+        return f"Your function stopped with {finding.words}"
     if kind == "changed":
         return (
             "On this input the value is right, but your function changes its argument"
             f" {listed(finding.changed)} in place (+=, -=, mul_ ... do that). Compute new tensors"
             " and leave the inputs as they were."
         )
-    words = _WORDS.get(kind) or finding.difference.words
+    words = _WORDS.get(kind) or finding.words
     words = "Y" + words[1:] if words.startswith("your") else words
     if finding.changed:
         words += f" It also changes its argument {listed(finding.changed)} in place."

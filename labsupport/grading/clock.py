@@ -1,4 +1,4 @@
-"""A call with a limit on what it computes and a generous one on how long it takes, on any thread.
+"""Limit how long a call computes, and more generously how long it takes, on any thread.
 
 What counts is the processor time of the thread that makes the call, so that a loaded machine, a
 stopped process or a closed lid is not held against an answer; importing a library is not counted.
@@ -27,13 +27,11 @@ _PAUSE = 1.0  # at most so many seconds count as passed between two looks
 
 
 class OutOfTime(BaseException):
-    """The call was stopped at its limit; not an Exception, so ``except Exception`` lets it
-    through.
-    """
+    """The call was stopped at its limit; no Exception, so ``except Exception`` lets it through."""
 
 
 class Clock:
-    """The time of several calls together.
+    """Count the time of several calls together.
 
     Args:
         computing: seconds of processor time they may take.
@@ -75,7 +73,7 @@ class Clock:
 
 
 def limited(call: Callable[[], Any], clock: Clock) -> Any:
-    """Run ``call()`` and return its value.
+    """Run ``call()`` on the time that the clock has left, and return its value.
 
     Raises:
         OutOfTime: if the clock's time is up before the call has ended.
@@ -89,7 +87,7 @@ def limited(call: Callable[[], Any], clock: Clock) -> Any:
 
 
 class _Reading:
-    """Reads a thread's times, and adds to the clock what has come since the last look."""
+    """Read a thread's times, and add to the clock what has come since the last look."""
 
     def __init__(self, clock: Clock) -> None:
         """Begin, on the thread that is to be read."""
@@ -97,7 +95,8 @@ class _Reading:
         has_clock = hasattr(time, "pthread_getcpuclockid")
         self._thread = time.pthread_getcpuclockid(threading.get_ident()) if has_clock else None
         self._lines = f"/proc/self/task/{threading.get_native_id()}/schedstat"
-        self._used, self._passed, self._queued = self._processor(), time.monotonic(), None
+        self._used, self._passed = self._processor(), time.monotonic()
+        self._queued: float | None = None
 
     def look(self, frame: FrameType | None) -> None:
         """Bring the clock up to date; ``frame`` is where the call is now."""
@@ -148,7 +147,7 @@ def _by_alarm(call: Callable[[], Any], clock: Clock) -> Any:
 
 
 class _Alarm:
-    """Interrupts the call below :func:`_by_alarm` once its time is up, and insists."""
+    """Interrupt the call below :func:`_by_alarm` once its time is up, again if it goes on."""
 
     def __init__(self, reading: _Reading) -> None:
         self.reading, self.over, self.is_second = reading, False, False
@@ -184,6 +183,7 @@ def _by_thread(call: Callable[[], Any], clock: Clock) -> Any:
 
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
+    assert worker.ident is not None  # it has been started
     asked = 0
     while worker.is_alive() and asked < 20:
         worker.join(_EVERY)

@@ -1,4 +1,4 @@
-"""Is this the expected value? If it is not, the first difference in plain words.
+"""Compare a value with the expected one, and say the first difference in plain words.
 
 Only the data of exact tensors, numbers, strings and containers is compared, never with an operator
 that the value brings along, so an object that claims to equal everything equals nothing.
@@ -41,8 +41,7 @@ def difference(
     keeps_dtype: bool = False,
     exact: bool = False,
 ) -> Difference | None:
-    """The first difference between the expected value and the one that came back, None if there is
-    none.
+    """Find the first difference between the expected value and another; None if there is none.
 
     Args:
         expected: a value of the reference.
@@ -64,7 +63,7 @@ class _Rules:
     exact: bool
 
     def slack(self, *dtypes: torch.dtype) -> tuple[float, float]:
-        """The relative and the absolute slack of the coarsest of these dtypes."""
+        """Return the relative and the absolute slack of the coarsest of these dtypes."""
         if self.exact:
             return 0.0, 0.0
         slacks = _SLACK if self.keeps_dtype else _LENIENT
@@ -172,7 +171,7 @@ def _numbers_inside(expected: Tensor, got: Tensor, what: str, rules: _Rules) -> 
 
 
 def _sequences(
-    expected, got: Any, what: str, names: tuple[str, ...], rules: _Rules
+    expected: tuple | list, got: Any, what: str, names: tuple[str, ...], rules: _Rules
 ) -> Difference | None:
     labels = names or tuple(f"value number {i + 1} of {what}" for i in range(len(expected)))
     which = f" ({', '.join(names)})" if names else ""

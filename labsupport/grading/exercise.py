@@ -35,7 +35,7 @@ class Misconception:
 
 
 def known(section: str, *answers: Callable) -> tuple[Misconception, ...]:
-    """Wrong answers that one section of the chapter mends."""
+    """Group the wrong answers that one section of the chapter mends."""
     return tuple(Misconception(answer, section) for answer in answers)
 
 
@@ -90,9 +90,7 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """The smallest input that was found to go wrong, as text: the call, what is right, what came
-    back.
-    """
+    """The smallest failure that was found, as text: the call, what is right, what came back."""
 
     call: str
     expected: str

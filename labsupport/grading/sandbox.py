@@ -1,4 +1,4 @@
-"""One call of a student's function, from which nothing escapes but a :class:`Ran`.
+"""Call a student's function so that nothing escapes but a :class:`Ran`.
 
 Caught: exceptions of every kind, ``sys.exit``, Ctrl-C, a loop without end, a flood of output. The
 call runs under the settings of a fresh session, and what it changes of them is put back, with
@@ -17,7 +17,8 @@ import sysconfig
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from types import CodeType
+from typing import Any, TextIO
 
 from labsupport.grading.ambient import standard_settings
 from labsupport.grading.clock import Clock, OutOfTime, limited
@@ -78,11 +79,18 @@ def _plain_warnings() -> Iterator[None]:
     when a call is stopped while it runs a destructor or a callback of the garbage collector.
     """
 
-    def show(message, category, filename, lineno, file=None, line=None) -> None:
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         place = "" if _is_library(filename) else f" (line {lineno})"
         print(f"{category.__name__}{place}: {message}", file=sys.stderr)
 
-    def unraisable(failed) -> None:
+    def unraisable(failed: "sys.UnraisableHookArgs") -> None:
         error = failed.exc_value
         if error is not None and not isinstance(error, (OutOfTime, Flooded)):
             where = "".join(f"\n  {line}" for line in own_lines(error))
@@ -101,7 +109,7 @@ def _plain_warnings() -> Iterator[None]:
 
 
 class _Tape(io.TextIOBase):
-    """Keeps what is printed, and stops whoever prints too much."""
+    """Keep what is printed, and stop a call that prints too much."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -163,7 +171,7 @@ def _never_ran(value: Any) -> Problem | None:
 
 
 def _words_of(error: BaseException) -> str:
-    """``TypeName: message``, also when the message itself misbehaves."""
+    """Write ``TypeName: message``, also when the message itself misbehaves."""
     try:
         message = limited(lambda: str(error), Clock(0.5, 3.0))
         message = "\n".join(message.splitlines()[:3])[:500]
@@ -175,15 +183,17 @@ def _words_of(error: BaseException) -> str:
 
 
 def _was_raised_by_hand(error: BaseException) -> bool:
-    """Raised by a ``raise`` statement, not by an operation that torch does not implement."""
+    """Whether a ``raise`` statement raised it, not an operation that torch does not implement."""
     last = error.__traceback__
     while last and last.tb_next:
         last = last.tb_next
-    return bool(last) and last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    if last is None:
+        return False
+    return last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
 
 
 def own_lines(error: BaseException) -> tuple[str, ...]:
-    """The traceback's lines from the student's own code: where, and the source."""
+    """List the traceback's lines from the student's own code: where, and the source."""
     lines, step = [], error.__traceback__
     while step:
         code = step.tb_frame.f_code
@@ -196,8 +206,8 @@ def own_lines(error: BaseException) -> tuple[str, ...]:
     return tuple(lines if len(lines) <= 8 else [*lines[:4], "...", *lines[-3:]])
 
 
-def _place(code) -> str:
-    """``sgd_step`` for a notebook's cell, ``sgd_step (solution.py)`` for a file."""
+def _place(code: CodeType) -> str:
+    """Name a place: ``sgd_step`` in a notebook's cell, ``sgd_step (solution.py)`` in a file."""
     name = os.path.basename(code.co_filename)
     in_cell = name.startswith("<") or "ipykernel_" in code.co_filename
     return code.co_name if in_cell else f"{code.co_name} ({name})"

@@ -1,6 +1,4 @@
-"""Copying a value and showing it as code, without calling a method that a student may have
-written.
-"""
+"""Copy a value and show it as code, without calling a method that a student may have written."""
 
 import copy
 from collections.abc import Sequence
@@ -14,7 +12,7 @@ _MOST_ELEMENTS = 48
 
 
 def fresh(value: Any) -> Any:
-    """A deep copy that shares no memory; a generator is copied with its state."""
+    """Copy a value so that it shares no memory; a generator is copied with its state."""
     if type(value) in PLAIN_TENSORS:
         return value.detach().clone().requires_grad_(value.requires_grad)
     if type(value) is torch.Generator:
@@ -27,13 +25,13 @@ def fresh(value: Any) -> Any:
 
 
 def plain(tensor: Tensor) -> Tensor:
-    """The data of a tensor on the CPU, read past any method set on the object itself."""
+    """Return the data of a tensor on the CPU, read past any method set on the object itself."""
     data = Tensor.detach(tensor)
     return Tensor.cpu(data)
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in a student's words."""
+    """Say what a value is, in a student's words."""
     if value is None:
         return "None"
     kind = type(value)
@@ -55,12 +53,12 @@ def kind_of(value: Any) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """``w, m and v``."""
+    """Join words for a sentence: ``w, m and v``."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def show(value: Any, digits: int = 4) -> str:
-    """A value as code; an object of unknown type is named and not asked to describe itself."""
+    """Write a value as code; an object of unknown type is named, not asked to describe itself."""
     kind = type(value)
     if kind in PLAIN_TENSORS:
         return _show_tensor(value, digits)
@@ -92,9 +90,9 @@ def show(value: Any, digits: int = 4) -> str:
 
 
 def show_call(function: str, arguments: dict[str, Any]) -> str:
-    """A call that can be pasted into a cell."""
+    """Write a call that can be pasted into a cell."""
 
-    def argument(value):
+    def argument(value: Any) -> str:
         return repr(value) if type(value) is float else show(value, 17)
 
     return (
@@ -103,17 +101,18 @@ def show_call(function: str, arguments: dict[str, Any]) -> str:
 
 
 def show_apart(expected: Any, got: Any) -> tuple[str, str]:
-    """Both values with as few digits as tell them apart, or with four if none do."""
+    """Write both values with as few digits as tell them apart, or with four if none do."""
 
-    def texts(digits):
-        return tuple(
+    def texts(digits: int) -> tuple[str, str]:
+        one, other = (
             show(value, digits).replace("torch.tensor(", "tensor(") for value in (expected, got)
         )
+        return one, other
 
     return next((pair for pair in map(texts, (4, 6, 8, 12, 17)) if pair[0] != pair[1]), texts(4))
 
 
-def _show_sequence(values, digits: int) -> str:
+def _show_sequence(values: tuple | list, digits: int) -> str:
     inside = ", ".join(show(item, digits) for item in values[:20]) + (
         ", ..." if len(values) > 20 else ""
     )
@@ -135,14 +134,14 @@ def _show_tensor(tensor: Tensor, digits: int) -> str:
     return f"torch.tensor({_nested(Tensor.tolist(plain(tensor)), digits)}{extra})"
 
 
-def _nested(values, digits: int) -> str:
+def _nested(values: list | bool | int | float | complex, digits: int) -> str:
     if isinstance(values, list):
         return "[" + ", ".join(_nested(v, digits) for v in values) + "]"
     return _short_float(values, digits) if isinstance(values, float) else repr(values)
 
 
 def _short_float(x: float, digits: int) -> str:
-    """``1.`` rather than ``1.0``, ``nan`` as it is; never so short that it reads as an integer."""
+    """Write ``1.`` rather than ``1.0``, ``nan`` as it is, and nothing that reads as an integer."""
     text = f"{x:.{digits}g}"
     if digits >= 17 and float(repr(x)) == x:
         text = repr(x).removesuffix("0") if repr(x).endswith(".0") else repr(x)
