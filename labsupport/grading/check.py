@@ -121,9 +121,7 @@ def not_callable(exercise: Exercise, function: Any) -> tuple[str, str] | None:
 
 
 def unlike_signature(exercise: Exercise, function: Callable) -> tuple[str, str] | None:
-    """Refuse a function that does not take the reference's arguments by name and in order, with a
-    kind and words; None if it does.
-    """
+    """Refuse a function that lacks the reference's arguments, by name and in order; else None."""
     try:
         theirs = inspect.signature(function)
     except (ValueError, TypeError):
