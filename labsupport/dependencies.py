@@ -110,6 +110,7 @@ class Reach:
         self.libraries: set[str] = set()
         self.met: list[Any] = []
         self._order: dict[int, int] = {}
+        self._objects: dict[int, tuple[int, Any]] = {}
         self._inside: set[int] = set()
 
     def follow(self) -> Iterator[Any]:
@@ -200,6 +201,9 @@ class Reach:
         kind = self.describe(type(value))
         if not self.contents:
             return kind
+        if id(value) in self._objects:  # held by several: described where it was met first
+            return kind, self._objects[id(value)][0]
+        self._objects[id(value)] = len(self._objects), value  # kept, so that none takes its id
         try:
             how, *state = value.__reduce_ex__(4)[:5]
         except Exception as error:

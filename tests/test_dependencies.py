@@ -294,6 +294,19 @@ def test_sets_and_cycles_have_one_digest():
     assert dependencies.digest(loop) == dependencies.digest(loop)
 
 
+def test_an_object_that_many_hold_is_described_once():
+    """Else every path to it would count: twice as many with each of these."""
+    shared = {}
+    for _ in range(60):
+        shared = types.SimpleNamespace(one=shared, other=shared)
+    again = {}
+    for _ in range(60):
+        again = types.SimpleNamespace(one=again, other=again)
+    assert dependencies.digest(shared) == dependencies.digest(again)
+    one, other = types.SimpleNamespace(), types.SimpleNamespace()
+    assert dependencies.digest([one, one, other]) != dependencies.digest([one, other, other])
+
+
 def test_what_cannot_be_compared_is_refused_with_its_class(tmp_path):
     with (
         open(tmp_path / "file", "w") as file,
