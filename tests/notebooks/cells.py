@@ -19,6 +19,13 @@ SOLUTION = re.compile(
 )
 PYTHON = re.compile(r"^(`{3,}|~{3,})\s*python\n(?P<code>.*?)^\1\s*$", re.MULTILINE | re.DOTALL)
 
+INSTALL = """\
+# Only where the package is missing, as in Colab: put its wheel beside this notebook.
+import importlib.util
+
+if not importlib.util.find_spec("labsupport"):
+    get_ipython().run_line_magic("pip", "install --quiet labsupport-*.whl")"""
+
 
 def read(chapter: Path) -> NotebookNode:
     return nbformat.read(chapter, as_version=4)
@@ -26,6 +33,11 @@ def read(chapter: Path) -> NotebookNode:
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def lesson_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells but the one that installs the package where it is missing."""
+    return [c for c in code_cells(notebook) if "install" not in c.metadata.get("tags", [])]
 
 
 def prose(notebook: NotebookNode) -> str:

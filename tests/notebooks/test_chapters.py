@@ -67,10 +67,17 @@ def test_code_cells_are_short(chapter):
 
 
 def test_the_first_code_cell_is_a_short_set_up_and_imports_all_that_is_ours(chapter):
-    setup, *others = cells.code_cells(cells.read(chapter))
+    setup, *others = cells.lesson_cells(cells.read(chapter))
     assert cells.lines_of_code(setup) <= MAX_SETUP_LINES, setup.source
     assert "labsupport" in setup.source
     assert [cell.source for cell in others if cells.imports(cell, "labsupport")] == []
+
+
+def test_a_chapter_begins_with_the_cell_that_installs_what_is_missing(chapter):
+    """The same in every chapter; on the page it is left out, for there is nothing to install."""
+    first = cells.code_cells(cells.read(chapter))[0]
+    assert first.metadata.tags == ["install", "remove-cell"]
+    assert first.source == cells.INSTALL
 
 
 def test_code_fits_on_the_page(chapter):

@@ -7,7 +7,6 @@ which forgets the names of one before the next.
 
 import ast
 import itertools
-import os
 
 import pytest
 from nbclient import NotebookClient
@@ -15,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from tests.notebooks import cells
 from tools import execute, layout
-from tools.kernels import own_sockets
+from tools.kernels import AsyncOwnKernel
 
 SECONDS = 120
 FORGET = "%reset -f"
@@ -27,7 +26,7 @@ def imports(notebook):
     return list(
         itertools.takewhile(
             lambda cell: all(isinstance(node, kinds) for node in cells.tree(cell).body),
-            cells.code_cells(notebook),
+            cells.lesson_cells(notebook),
         )
     )
 
@@ -39,13 +38,11 @@ def kernel(tmp_path_factory):
         new_notebook(),
         timeout=SECONDS,
         startup_timeout=execute.START_SECONDS,
-        kernel_name="python3",
-        config=own_sockets(),
+        kernel_manager_class=AsyncOwnKernel,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(layout.CHAPTERS)}},
     )
     environment = {
-        **os.environ,
         "LABSUPPORT_CLAIMS": str(tmp_path_factory.mktemp("claims")),
         "OMP_NUM_THREADS": "1",
         "NBGRADER_EXECUTION": "autograde",
