@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from labsupport import datasets, runtime, train
+from labsupport.topics.standardization import faults
 from labsupport.topics.standardization import reference as sd
 from labsupport.types import Dataset, Recipe
 
@@ -248,5 +249,5 @@ def faulty_runs(rows: int = 100, tests: int = 40) -> dict[str, Log]:
     """Standardize tumours in two parts by three codes that all claim to be right; one is."""
     x, _ = _tumours()
     x_train, x_test = x[:rows], x[-tests:]
-    made = sd.pipelines(x_train, x_test)
+    made = faults.pipelines(x_train, x_test)
     return {name: Log(x_train, x_test, *made[way]) for name, way in FAULTY_RUNS.items()}

@@ -1,8 +1,8 @@
 r"""Standardized inputs, and what they do to gradient descent on the bowl of linear regression.
 
-The pipeline itself (``fit``, ``apply``, ``standardize`` and what can go wrong with it) is in
-``labsupport.ops.standardization``, because training uses it too; it is imported here as well. This
-file has the bowl, how far from round it is, and how many steps gradient descent takes on it.
+The pipeline itself (``fit``, ``apply``, ``standardize``) is in ``labsupport.ops.standardization``,
+because training uses it too; it is imported here as well. Pipelines with a fault are in faults.py.
+This file has the bowl, how far from round it is, and how many steps gradient descent takes on it.
 
 Symbols: X inputs (N, D), one row a sample; A = [X 1] the design (N, D + 1), its last column the
 constant of the bias; H = AᵀA/N the Hessian; λ its eigenvalues, the curvatures; κ the condition
@@ -18,10 +18,7 @@ from labsupport.ops.standardization import (
     Statistics,
     apply,
     constant_columns,
-    diagnose,
-    distance,
     fit,
-    pipelines,
     require_samples,
     standardize,
 )
@@ -35,12 +32,9 @@ __all__ = [
     "contraction",
     "curvatures",
     "design",
-    "diagnose",
-    "distance",
     "fit",
     "gradient_step",
     "hessian",
-    "pipelines",
     "plan",
     "standardize",
     "steps_needed",
