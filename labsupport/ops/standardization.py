@@ -1,5 +1,4 @@
-r"""Input standardization: mean 0 and variance 1 for every column, by statistics of the training
-samples.
+r"""Input standardization: columns with mean 0 and variance 1 by statistics of the training part.
 
 Symbols: X inputs (N, D), one row a sample. What it does to gradient descent is in
 topics/standardization/reference.py.
@@ -14,7 +13,7 @@ from labsupport.ops.precision import widened
 
 
 class Statistics(NamedTuple):
-    """What is learnt from the training samples, and from nothing else."""
+    """Mean and standard deviation of the training samples."""
 
     mean: Tensor
     """(D,)"""
@@ -23,7 +22,7 @@ class Statistics(NamedTuple):
 
 
 def fit(x: Tensor, *, correction: int = 0) -> Statistics:
-    r"""The mean and the standard deviation of every column.
+    r"""Compute the mean and the standard deviation of every column.
 
     .. math::
 
@@ -62,7 +61,7 @@ def fit(x: Tensor, *, correction: int = 0) -> Statistics:
 
 
 def apply(x: Tensor, statistics: Statistics) -> Tensor:
-    r"""Standardized inputs, by statistics that were learnt elsewhere.
+    r"""Standardize inputs by statistics that were computed elsewhere.
 
     .. math:: \tilde x_{nd} = (x_{nd} - \mu_d) / \sigma_d
 
@@ -84,7 +83,7 @@ def apply(x: Tensor, statistics: Statistics) -> Tensor:
 
 
 def standardize(x_train: Tensor, x_test: Tensor) -> tuple[Tensor, Tensor]:
-    """Both parts by the statistics of the training part: :func:`fit` on one, :func:`apply` to both.
+    """Standardize both parts by the training part: :func:`fit` one, :func:`apply` to both.
 
     Args:
         x_train, x_test: inputs (N, D) and (M, D).
@@ -100,7 +99,8 @@ def standardize(x_train: Tensor, x_test: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def constant_columns(x: Tensor, tiny: float = 0.0) -> Tensor:
-    r"""Which columns hold one value throughout, or as good as one:
+    r"""Find the columns whose values are all, or almost all, the same.
+
     :math:`\max_n x - \min_n x \le \text{tiny}\cdot\max_n |x|`.
 
     Args:
@@ -122,7 +122,7 @@ def constant_columns(x: Tensor, tiny: float = 0.0) -> Tensor:
 
 
 def require_samples(x: Tensor) -> None:
-    """Refuse inputs from which no mean can be learnt."""
+    """Refuse inputs without samples or with an integer dtype."""
     if not x.is_floating_point():
         raise ValueError(
             f"x has the dtype {x.dtype}; standardized inputs are no integers: give a floating dtype"

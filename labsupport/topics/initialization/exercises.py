@@ -356,8 +356,9 @@ def moments_by_factors(forward, backward, fan_in, fan_out, weight_std):
 
 @st.composite
 def _signals(draw):
-    """The first layers of a ReLU network of one of six initializations, with ratios that are a
-    little off.
+    """Draw signals of a ReLU network's first layers, with ratios that are a little off.
+
+    It has one of six initializations.
     """
     layers = one_of(draw, 1, 2, 3)
     widths = one_of(draw, (64, 256), (256, 64), (400, 100), (64, 512))

@@ -14,7 +14,7 @@ _TABLE = (0.0, 1.0, 2.0, -1.0, 4.0, -3.0)
 
 
 def _varied(draw, rows, columns, dtype):
-    """A table in which no column has one value throughout."""
+    """Draw a table in which no column has one value throughout."""
     x = tensor(draw, (rows, columns), dtype, _TABLE)
     assume(not bool(reference.constant_columns(x).any()))
     return x
@@ -22,8 +22,10 @@ def _varied(draw, rows, columns, dtype):
 
 @st.composite
 def _two_parts(draw):
-    """A test part may be a single sample, as in deployment. Some tables are in tiny units, and some
-    lie far from zero: there every digit of the mean counts. An even number of rows keeps it exact.
+    """Draw two parts of a table; the test part may be a single sample, as in deployment.
+
+    Some tables are in tiny units, and some lie far from zero: there every digit of the mean counts.
+    An even number of rows represents it exactly.
     """
     columns, dtype = one_of(draw, 1, 2), one_of(draw, *DTYPES)
     units = evenly(draw, "", "", "tiny", "far")
@@ -36,8 +38,9 @@ def _two_parts(draw):
 
 @st.composite
 def _tables(draw):
-    """More rows than columns, and no column that another one gives away: the condition number is
-    finite.
+    """Draw tables with more rows than columns and with linearly independent columns.
+
+    So the condition number is finite.
     """
     columns = one_of(draw, 1, 2)
     x = tensor(draw, (columns + one_of(draw, 1, 2), columns), torch.float64, _TABLE)
@@ -208,7 +211,7 @@ def _by(statistics, *parts):
 
 
 def by_moments(x_train, x_test):
-    """The deviation as the root of a mean square, written out."""
+    """The standard deviation as the root of a mean square, written out."""
     centred = x_train - x_train.mean(0)
     std = (centred * centred).mean(0) ** 0.5
     return centred / std, (x_test - x_train.mean(0)) / std
@@ -445,7 +448,7 @@ def leak_overlooked(x_train, x_test, z_train, z_test):
     return "healthy" if found == "statistics_of_all" else found
 
 
-def sample_deviation_expected(x_train, x_test, z_train, z_test):
+def sample_std_expected(x_train, x_test, z_train, z_test):
     """You expected a division by N - 1 and call everything else variance_for_std. Here a healthy
     pipeline divides by N.
     """
@@ -563,7 +566,7 @@ EXERCISES = (
             test_part_must_be_standard,
             means_alone,
             leak_overlooked,
-            sample_deviation_expected,
+            sample_std_expected,
         ),
         alternatives=(diagnose_by_replay,),
     ),

@@ -1,4 +1,4 @@
-"""Standardize by the right pipeline and by seven wrong ones, and tell which of them left a log."""
+"""Standardize by one right and seven wrong pipelines, and diagnose which one left a log."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from labsupport.ops.standardization import Statistics, apply, fit
 
 
 def pipelines(x_train: Tensor, x_test: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return what the right pipeline and seven wrong ones make of a training and a test part.
+    """Return both parts as the right pipeline and seven wrong ones standardize them.
 
     Args:
         x_train, x_test: inputs (N, D) and (M, D).
@@ -16,7 +16,8 @@ def pipelines(x_train: Tensor, x_test: Tensor) -> dict[str, tuple[Tensor, Tensor
         {name: both parts as the pipeline leaves them}.
 
     Raises:
-        ValueError: if a column of either part has one value throughout, as :func:`labsupport.ops.standardization.fit`.
+        ValueError: if a column of either part has one value throughout, as for
+            :func:`labsupport.ops.standardization.fit`.
     """
     train, test = fit(x_train), fit(x_test)
     every = fit(torch.cat([x_train, x_test]))
@@ -51,5 +52,5 @@ def diagnose(x_train: Tensor, x_test: Tensor, z_train: Tensor, z_test: Tensor) -
 
 
 def distance(made: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> float:
-    """Return the largest difference between two outcomes of a pipeline, over all entries of both parts."""
+    """Return the largest difference between two outcomes of a pipeline, over both parts."""
     return max((a - b).abs().max().item() for a, b in zip(made, found, strict=True))
