@@ -442,8 +442,8 @@ def fans_taken_for_each_other(before, after, fan_in, fan_out):
 
 
 def healthy_or_dead(before, after, fan_in, fan_out):
-    """You told only dead signals from living ones. Compare the factor with what each initialization
-    should give.
+    """You only separated dead signals from living ones. Compare the factor with what each
+    initialization should give.
     """
     return "zero" if bool((after == 0).all()) else "healthy"
 
