@@ -1,4 +1,4 @@
-"""Alternating minimization as a rule: its batch's cost never rises, runs alone equal runs in a stack,
+"""Alternating minimization as a rule: its cost never rises, runs alone equal runs in a stack,
 clear errors.
 """
 
