@@ -4,31 +4,31 @@ Data flow one way: datasets -> models -> train -> Result -> compare -> claims an
 A file imports only from rooms above its own in this list; topics, at the end, are what the chapters
 are made of, and no room above imports them.
 
-    checks         what an argument must be
+    checks         checks of single arguments
     stacks         R copies of the parameters in one block of memory
-    types          the nouns: Dataset, Recipe, Rule, Arm, Result, Interval, Claim
+    types          records and protocols: Dataset, Recipe, Rule, Arm, Result, Interval, Claim
     machine        the CPUs that may be used, processes that end with their parent
     runtime        device, profile, workers, one random generator a run, the folder for results
-    dependencies   what a result depends on: one digest of all the code and values that it reaches
-    workers        work shared out over the cores
+    dependencies   one digest of all the code and values that a result depends on
+    workers        parallel map over the cores
     storage        atomic, checksummed files
-    ops            what the core and several topics compute with: pure functions of tensors
+    ops            pure functions of tensors that the core and several topics use
     published      CIFAR-10 and MNIST as they were published: files checked, fetched, read
-    datasets       a name -> tensors
-    augment        what a batch goes through before a step: transforms, mixup
+    datasets       data sets by name, as tensors
+    augment        transforms and mixup of a batch before a step
     models         the small networks of the book and how their weights are drawn
-    rules          how parameters change: SGD and Adam for R runs at once
-    probes         what several chapters measure of R runs beside loss and accuracy
-    train          the one training loop
-    profiles       what an experiment becomes in the full profile
-    landscape      the loss around a run, step by step
-    study          arms x seeds -> a Result, kept on disk
+    rules          how parameters change: SGD, Adam, evolution, feedback, local learning
+    probes         measurements beside loss and accuracy that several chapters use
+    train          the one training loop; runs of many recipes, grouped into stacks
+    profiles       the size of an experiment in the full profile
+    landscape      loss and gradient around the steps of a run (any network)
+    study          arms x seeds -> a Result, stored on disk
     compare        paired differences, intervals, grids
     claims         a statement, what was measured, a verdict; the ledger
     plots          Results -> Axes, in one style
     listing        the source of a function, shown in a chapter
     explore        sliders, live in Jupyter and pre-rendered in static HTML
-    grading        what an exercise is, and the check that a student sees
+    grading        the exercise and the check that a student sees
     topics         one folder a topic: equations, exercises, figures, experiments, statements
     exercises      the catalogue of the topics' exercises, found by name
     notebook       what a chapter imports in one line

@@ -22,8 +22,7 @@ from labsupport.types import Batch, Dataset, Mix, Mixing, Transform
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """Shift every sample by up to ``padding`` pixels each way; the fill value comes in at the
-    border.
+    """Shift each sample by up to ``padding`` pixels each way; the border takes the fill value.
 
     Args:
         padding: p, a whole number of at least 0: one of (2p + 1)² windows for an image, of 2p + 1
@@ -53,7 +52,7 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirror each sample, left to right, with probability p.
+    """Mirror each sample left to right with probability p.
 
     Args:
         p: in [0, 1].
@@ -74,7 +73,7 @@ class RandomFlip:
 
 @dataclass(frozen=True)
 class RandomRotation:
-    """Rotate each image about its middle by an angle in ± degrees, uniform.
+    """Rotate each image about its centre by a uniform random angle within ± degrees.
 
     Args:
         degrees: the largest angle, at least 0.
@@ -135,8 +134,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Mixup:
-    """Blend each sample with another of its batch, and its label alike: one coefficient a batch and
-    run.
+    """Blend each sample and its label with another of its batch: one coefficient a batch and run.
 
     Args:
         alpha: of the coefficient's distribution Beta(alpha, alpha), above 0.
@@ -162,7 +160,7 @@ class Mixup:
             )
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        """Blend the inputs and the targets, or add what a network needs to blend deeper down."""
+        """Blend inputs and targets, or add what the network needs to blend a hidden layer."""
         runs, size = batch.y.shape
         # the coefficient, its layer, then the partners: one draw a run
         u = uniform(rngs, size + 2, torch.empty(runs, dtype=torch.float64))
@@ -184,14 +182,14 @@ class Mixup:
 
 
 def blended(h: Tensor, mix: Mix | None, layer: int) -> Tensor:
-    """Blend what a layer puts out, (R, B, ...), if blending is due there; 0 are the inputs."""
+    """Blend a layer's outputs (R, B, ...) if ``mix`` names this layer; layer 0 is the inputs."""
     if mix is None or layer not in mix.coefficient:
         return h
     return mixup.blend(h, _others(h, mix), mix.coefficient[layer])
 
 
 def _others(h: Tensor, mix: Mix) -> Tensor:
-    """Give what each sample of (R, B, ...) is blended with."""
+    """Return the partner of each sample of (R, B, ...)."""
     return h.flatten(0, 1).index_select(0, mix.partner).view(h.shape)
 
 
@@ -210,9 +208,7 @@ def _as_images(x: Tensor) -> Tensor:
 
 
 def _draw(x: Tensor, rngs: Sequence[Generator], count: int) -> Sequence[Tensor]:
-    """Draw ``count`` uniform numbers for every sample, each tensor (R·B,); run r draws from
-    rngs[r].
-    """
+    """Draw ``count`` uniform numbers a sample, each (R·B,); run r draws from rngs[r]."""
     # in half precision a number just below 1 is 1, and the place that it stands for does not exist
     drawn = uniform(rngs, count * x.shape[1], widened(x))
     return [u.flatten() for u in drawn.chunk(count, dim=1)]
@@ -232,9 +228,7 @@ def prepared(
     dataset: Dataset,
     rngs: tuple[Sequence[Generator], Sequence[Generator]],
 ) -> Batch:
-    """Make a batch as a step sees it: transformed, then blended; ``rngs`` are the runs' generators
-    for either.
-    """
+    """Transform a batch, then blend it; ``rngs`` are the runs' generators for both."""
     for transform in transforms:
         batch = batch._replace(x=transform(batch.x, rngs[0], dataset.fill_value))
     return mix(batch, dataset.classes, rngs[1]) if mix else batch

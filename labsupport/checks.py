@@ -1,4 +1,4 @@
-"""What an argument must be: predicates that answer for any value, a string or None too."""
+"""Checks of single arguments; they accept a value of any type."""
 
 import math
 from numbers import Integral, Real
@@ -13,9 +13,7 @@ def is_number(
     below: float = math.inf,
     most: float = math.inf,
 ) -> bool:
-    """Tell whether a value is a finite real number with least <= value <= most, above < value <
-    below.
-    """
+    """Tell whether a value is finite with least <= value <= most and above < value < below."""
     real = isinstance(value, Real)
     return real and math.isfinite(value) and least <= value <= most and above < value < below
 

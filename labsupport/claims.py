@@ -1,5 +1,4 @@
-"""Claims: a statement of the lecture, what was measured, and the verdict that follows; their
-ledger.
+"""Claims: a statement of the lecture, its measurement, its computed verdict, and their ledger.
 
 A verdict is computed from the interval and from a criterion given before the run:
 
@@ -84,8 +83,7 @@ def claim(
     within: tuple[float, float] | None = None,
     budget: str,
 ) -> Claim:
-    """Compare an interval over seeds with what the lecture says, and write the verdict to the
-    ledger.
+    """Compare an interval over seeds with a statement and write the verdict to the ledger.
 
     Args:
         id: of the statement: "wd-2".
@@ -191,8 +189,9 @@ def _enter(
 
 
 def folder() -> Path:
-    """Find the ledger's folder, one file a chapter: LABSUPPORT_CLAIMS, else below the book's
-    home.
+    """Find the ledger's folder: LABSUPPORT_CLAIMS, else one below the book's home.
+
+    It holds one file a chapter.
     """
     return Path(os.environ.get("LABSUPPORT_CLAIMS") or runtime.home() / "claims")
 
@@ -212,9 +211,7 @@ def ledger(where: Path | None = None) -> list[Claim]:
 
 
 def page(where: Path | None = None) -> str:
-    """Write the book's page of claims, in MyST markdown: one table a chapter, each row linked to
-    where it was measured.
-    """
+    """Write the book's page of claims in MyST: one table a chapter, rows linked to the chapters."""
     entries = ledger(where)
     lines = ["# Claims", "", PREFACE, ""]
     for chapter in dict.fromkeys(s["chapter"] for s in STATEMENTS.values()):
@@ -246,7 +243,7 @@ def page(where: Path | None = None) -> str:
 
 
 def _row(*cells: str) -> str:
-    """Write a row of a markdown table; a bar inside a cell is no border."""
+    """Write a row of a markdown table, with bars inside a cell escaped."""
     return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 

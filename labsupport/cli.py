@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def doctor(given: argparse.Namespace) -> int:
-    """Say of each thing the book needs whether it is OK, or what to do."""
+    """Report for each thing the book needs that it is OK, or what to do."""
     findings = [(name, *_examine(look)) for name, look in EXAMINED.items()]
     for name, fine, words in findings:
         print(f"{'OK  ' if fine else 'FIX '} {name:8} {words}")
@@ -130,7 +130,7 @@ def _home() -> tuple[bool, str]:
 
 
 def _user() -> tuple[bool, str]:
-    """Where JupyterLab, IPython and Matplotlib keep what is the user's."""
+    """Locate the user's folders of JupyterLab, IPython and Matplotlib."""
     from labsupport import storage
 
     try:
@@ -173,7 +173,7 @@ def _plots() -> tuple[bool, str]:
 
 
 def _settings() -> tuple[bool, str]:
-    """The user's own settings of Python, pip, IPython and Jupyter."""
+    """Locate the user's settings of Python, pip, IPython and Jupyter."""
     names = sorted(name for name in os.environ if name.startswith(LEFT_OUT))
     profile = Path(os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython"))
     files = [

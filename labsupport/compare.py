@@ -34,9 +34,7 @@ def lower_is_better(metric: str) -> bool:
 
 
 def where(prefix: str = "", **values: Any) -> Among:
-    """Choose the arms whose name begins with ``prefix`` and whose values are these: where("AdamW",
-    lr=0.1).
-    """
+    """Choose the arms with this prefix and these values: where("AdamW", lr=0.1)."""
     return lambda arm: (
         arm.name.startswith(prefix) and all(arm.values.get(k) == v for k, v in values.items())
     )
@@ -47,8 +45,7 @@ _direction = lower_is_better  # ``best`` has an argument of the same name
 
 
 def final(result: Result, metric: str) -> pd.DataFrame:
-    """Tabulate the last measurement of a metric: one row a seed, one column an arm that has it; NaN
-    where a run diverged.
+    """Tabulate a metric's last value: a row a seed, a column an arm; NaN where a run diverged.
 
     Raises:
         ValueError: if the metric was not measured.
@@ -134,8 +131,9 @@ def best(
 def reached(
     result: Result, metric: str, *, above: float | None = None, below: float | None = None
 ) -> pd.DataFrame:
-    """Find the first measured epoch at which a metric has got there: one row a seed, one column an
-    arm; inf if it never did.
+    """Find the first measured epoch at which a metric reaches its target; inf if it never does.
+
+    One row a seed, one column an arm.
 
     Args:
         result, metric: what was measured.

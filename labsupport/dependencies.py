@@ -1,6 +1,6 @@
 """What a result depends on: the code and the values that an object reaches, wherever defined.
 
-A kept result is right as long as nothing that made it has changed. Names are followed as Python
+A stored result is right as long as nothing that made it has changed. Names are followed as Python
 follows them: from a function to the globals, defaults and closures that it uses, from a class to
 its methods and bases, from a record to its fields. Code of one's own (this package, a notebook's
 cells, a module in the working folder) is followed and enters as its bytecode, so a comment or a
@@ -53,11 +53,11 @@ NOT_CODE = frozenset(
 
 
 class Untraceable(TypeError):
-    """Nothing can tell whether this object is the same another time."""
+    """Raised for an object that cannot be described in the same way in another process."""
 
 
 def digest(*roots: Any) -> str:
-    """A digest of the roots and of all that they reach; the same in every process.
+    """Digest the roots and all that they reach; the same in every process.
 
     Args:
         roots: functions, classes, records, plain data, tensors, or containers of them.
@@ -73,7 +73,7 @@ def digest(*roots: Any) -> str:
 
 
 def places(*roots: Any) -> list[tuple[str, str]]:
-    """Which definitions of this package the roots reach.
+    """List the definitions of this package that the roots reach.
 
     Args:
         roots: as in ``digest``, and code objects with their globals, ``(code, namespace)``; values
@@ -95,7 +95,7 @@ def places(*roots: Any) -> list[tuple[str, str]]:
 
 
 class Reach:
-    """A walk over what objects reach; each function, class and module is visited once.
+    """Everything that some objects reach; each function, class and module is visited once.
 
     A value is described by its content, a piece of code by its name and by how many were met before
     it: two functions of one name that change places are told apart, and a cycle comes to an end.
@@ -114,7 +114,7 @@ class Reach:
         self._inside: set[int] = set()
 
     def follow(self) -> Iterator[Any]:
-        """Visit the code that was met, and all that this leads to; yields what each piece does."""
+        """Visit the queued code and all that it reaches; yield what each piece does."""
         for item in self.met:  # it grows on the way
             if isinstance(item, types.FunctionType):
                 yield self._function(item)
@@ -124,13 +124,13 @@ class Reach:
                 )
 
     def versions(self) -> list[str]:
-        """The libraries met so far, with their versions."""
+        """List the libraries met so far, with their versions."""
         return sorted(f"{name}=={_version(name)}" for name in self.libraries)
 
     # -- values ------------------------------------------------------------------------------------
 
     def describe(self, value: Any) -> Any:
-        """What a value is, in words that are the same in every process; its code is queued."""
+        """Describe a value by text that is the same in every process, and queue its code."""
         if isinstance(value, types.FunctionType | types.ModuleType | type):
             return self._meet(value)
         if id(value) in self._inside:
@@ -186,7 +186,7 @@ class Reach:
         return (*labels, _hash(content)) if self.contents else labels
 
     def _library_callable(self, value: Any) -> Any:
-        """A built-in function, a ufunc, an operator: its name, and its library's version."""
+        """Describe a built-in function, a ufunc or an operator by its name and version."""
         module, name = _module_of(value), getattr(value, "__name__", None)
         self._library(module or _module_of(type(value)))
         if name is None:
@@ -197,7 +197,7 @@ class Reach:
         return module, getattr(value, "__qualname__", name)
 
     def _object(self, value: Any) -> Any:
-        """Any other object: its class and the state that pickle would keep."""
+        """Describe any other object: its class and the state that pickle would store."""
         kind = self.describe(type(value))
         if not self.contents:
             return kind
@@ -217,7 +217,7 @@ class Reach:
     # -- code --------------------------------------------------------------------------------------
 
     def _meet(self, item: Any) -> tuple[str, int | None]:
-        """Queue code of one's own, note the library of any other; its name and its place."""
+        """Queue own code or note the library of any other; return its name and its number."""
         module = _module_of(item)
         wraps = isinstance(item, types.FunctionType) and _brings_code(item)
         if not _is_own(module) and not wraps:
@@ -242,14 +242,14 @@ class Reach:
         return self.code(function.__code__, function.__globals__), self._attached(function)
 
     def _attached(self, function: types.FunctionType) -> Any:
-        """What a function carries along: defaults, what it closes over, what it wraps."""
+        """Describe a function's defaults, closure and wrapped function."""
         closure = [_content(cell) for cell in function.__closure__ or ()]
         wrapped = getattr(function, "__wrapped__", None)
         parts = (function.__defaults__, function.__kwdefaults__, closure, wrapped)
         return [self.describe(part) for part in parts]
 
     def code(self, code: types.CodeType, namespace: Mapping[str, Any]) -> Any:
-        """What code does, and what the names mean that it takes from the namespace."""
+        """Describe what code does and what its names mean in the namespace."""
         self._place(namespace.get("__name__", ""), "")
         used = {}
         for chain in _chains(code):
@@ -258,7 +258,7 @@ class Reach:
         return _fingerprint(code), sorted(used.items(), key=repr)
 
     def _resolve(self, chain: tuple[str, ...], namespace: Mapping[str, Any]) -> Any:
-        """The value of a name with the attributes taken from it, as far as it leads by modules."""
+        """Resolve a name with its attributes, as far as they lead through modules."""
         first, *rest = chain
         if first.startswith("import "):
             module = first.removeprefix("import ")
@@ -296,7 +296,7 @@ class Reach:
         )
 
     def _module(self, module: types.ModuleType) -> Any:
-        """A module that is handed on as a value: all that it defines."""
+        """Describe a module that is passed as a value by all that it defines."""
         named = {
             name: value
             for name, value in vars(module).items()
@@ -313,7 +313,7 @@ class Reach:
         return [(name, self.describe(value)) for name, value in sorted(own.items())]
 
     def _place(self, module: str, name: str) -> None:
-        """Note a definition of this package, by its file and its name at the top level."""
+        """Note a definition of this package by its file and its top-level name."""
         if module.partition(".")[0] == PACKAGE and (file := _file(module)):
             self.definitions.add((file, ""))
             top = name.partition(".")[0]
@@ -324,7 +324,7 @@ class Reach:
 
 
 def _ordered(values: set | frozenset) -> list[Any]:
-    """The items of a set in an order that is the same in every process."""
+    """Sort the items of a set into an order that is the same in every process."""
     return sorted(values, key=lambda item: repr(item) if type(item) in PLAIN else _name(item))
 
 
@@ -334,7 +334,7 @@ def _name(item: Any) -> str:
 
 
 def _module_of(item: Any) -> str:
-    """The module where code really stands: a wrapper bears the name of what it wraps."""
+    """Find the module that defines the code; a wrapper has the name of what it wraps."""
     if isinstance(item, types.FunctionType):
         return item.__globals__.get("__name__") or ""
     if isinstance(item, types.ModuleType):
@@ -345,7 +345,7 @@ def _module_of(item: Any) -> str:
 
 @functools.cache
 def _is_own(module: str) -> bool:
-    """Whether a module is neither Python's nor an installed library's: its code is followed."""
+    """Tell whether a module is neither Python's nor an installed library's."""
     top = module.partition(".")[0]
     if top in (PACKAGE, "__main__", ""):
         return bool(top)
@@ -356,7 +356,7 @@ def _is_own(module: str) -> bool:
 
 
 def _origin(top: str) -> str | None:
-    """The file of a top-level module, found without importing it."""
+    """Find the file of a top-level module without importing it."""
     if top in sys.modules:
         return getattr(sys.modules[top], "__file__", None)
     try:
@@ -367,7 +367,7 @@ def _origin(top: str) -> str | None:
 
 
 def _file(module: str) -> str | None:
-    """The file of a module of this package, relative to the package."""
+    """Return the file of a module of this package, relative to the package."""
     path = getattr(sys.modules.get(module), "__file__", None)
     home = pathlib.Path(__file__).parent
     return str(pathlib.Path(path).relative_to(home)) if path else None
@@ -375,7 +375,7 @@ def _file(module: str) -> str | None:
 
 @functools.cache
 def _version(library: str) -> str:
-    """The versions of the distributions that bring a library."""
+    """Return the versions of the distributions that provide a library."""
     names = _distributions().get(library, [])
     return " ".join(sorted({importlib.metadata.version(name) for name in names})) or "?"
 
@@ -386,7 +386,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def _import(name: str) -> Any:
-    """A module of one's own, or what it holds, that code imports when it runs."""
+    """Import an own module, or an object in one, that code imports when it runs."""
     try:
         return importlib.import_module(name)
     except ImportError:
@@ -395,7 +395,7 @@ def _import(name: str) -> Any:
 
 
 def _is_state(module: str, name: str, value: Any) -> bool:
-    """Whether a global of this package is state: lower-case, and something that can change."""
+    """Tell whether a global of this package is state: lower-case and mutable."""
     if module.partition(".")[0] != PACKAGE or not name.lstrip("_")[:1].islower():
         return False
     if dataclasses.is_dataclass(value):
@@ -415,7 +415,7 @@ def _content(cell: types.CellType) -> Any:
 
 
 def _brings_code(part: Any, depth: int = 5) -> bool:
-    """Whether a library's function wraps, or closes over, code of one's own."""
+    """Tell whether a library's function wraps, or closes over, own code."""
     if isinstance(part, types.FunctionType | type) and _is_own(_module_of(part)):
         return True
     if dataclasses.is_dataclass(part):
@@ -428,7 +428,7 @@ def _brings_code(part: Any, depth: int = 5) -> bool:
 
 
 def _unwrapped(value: Any) -> tuple[Any, ...]:
-    """What a wrapper holds, where it is one: bound methods, partial and cached functions."""
+    """Return what a wrapper holds: bound methods, partial and cached functions."""
     if isinstance(value, types.MethodType):
         return value.__self__, value.__func__
     if isinstance(value, functools.partial):
@@ -443,7 +443,7 @@ def _unwrapped(value: Any) -> tuple[Any, ...]:
 
 
 def _member(value: Any) -> Any:
-    """What stands behind a member of a class: a method's or a property's functions."""
+    """Return the functions behind a class member, a method's or a property's."""
     if isinstance(value, staticmethod | classmethod):
         return value.__func__
     if isinstance(value, property):
@@ -462,7 +462,7 @@ _HAS_DOCSTRING = 0x4000000
 
 @functools.cache
 def _chains(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
-    """The names that code and the code inside it take from outside, each with its attributes.
+    """List the outside names that code and its inner code use, each with its attributes.
 
     A name bound by an import at the top level is found where it is used; one that a function
     imports is followed from the import, for what becomes of a local name is not.
@@ -491,7 +491,7 @@ def _chains(code: types.CodeType) -> tuple[tuple[str, ...], ...]:
 
 @functools.cache
 def _fingerprint(code: types.CodeType) -> str:
-    """What code does, whatever its file, its lines, its comments and its docstring."""
+    """Hash what code does, whatever its file, lines, comments and docstring."""
     steps = [(step.opname, _argument(step.argval)) for step in dis.get_instructions(code)]
     arguments = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     counts = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount

@@ -19,7 +19,7 @@ __all__ = ["UnknownExercise", "catalogue", "check", "load", "topics"]
 
 
 class UnknownExercise(ValueError):
-    """No exercise has this id."""
+    """Raised when no exercise has this id."""
 
 
 def check(id: str, function: Any) -> Outcome:
@@ -39,7 +39,7 @@ def check(id: str, function: Any) -> Outcome:
 
 
 def load(id: str) -> Exercise:
-    """The exercise of this id.
+    """Return the exercise with this id.
 
     Raises:
         UnknownExercise: if there is none; the message names the ids that are close.
@@ -56,7 +56,7 @@ def load(id: str) -> Exercise:
 
 
 def topics() -> tuple[str, ...]:
-    """The topics that have exercises, by name."""
+    """List the topics that have exercises."""
     return tuple(
         sorted(
             path.parent.name for path in (Path(__file__).parent / "topics").glob("*/exercises.py")
@@ -65,7 +65,7 @@ def topics() -> tuple[str, ...]:
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Every exercise as plain data; misconceptions and alternatives by name."""
+    """List every exercise as plain data, misconceptions and alternatives by name."""
     return [
         {
             "id": exercise.id,

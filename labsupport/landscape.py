@@ -1,5 +1,4 @@
-"""The loss around a run, step by step: the probes of Santurkar et al. (2018), over any network of
-the book.
+"""The loss and its gradient around the steps of a run: the probes of Santurkar et al. (2018).
 
 Everything is taken on the batch of the step itself and in train mode, as the optimizer sees it.
 Nothing here changes the run.
@@ -20,9 +19,7 @@ from labsupport.types import Batch, Net, Recipe, Step
 def loss_and_gradient(
     net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, Stack]:
-    """Compute the loss of each run (R,) on a batch and its gradient; buffers and generators are
-    left as they were.
-    """
+    """Compute loss (R,) and gradient on a batch; buffers and generators stay unchanged."""
     aside = {name: buffer.clone() for name, buffer in buffers.items()}
     rngs = [rng.clone_state() for rng in batch.rngs]
     gradient = params.like()
@@ -33,8 +30,7 @@ def loss_and_gradient(
 def along_gradient(
     net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, rates: Sequence[float]
 ) -> dict[str, Tensor]:
-    r"""Measure loss and gradient along the negative gradient, at :math:`w - \eta\nabla L(w)` for
-    several rates.
+    r"""Measure loss and gradient at :math:`w - \eta\nabla L(w)` for several rates.
 
     Args:
         net, params, buffers, batch: where R runs stand, and what they see there.
@@ -104,9 +100,7 @@ def covariate_shift(
 
 
 def steps_with_batches(recipe: Recipe, seeds: Sequence[int]) -> Iterator[tuple[Step, Stack, Batch]]:
-    """Yield, along R runs, where they are, a copy of the parameters, and the batch of the step to
-    come.
-    """
+    """Yield every step's state, with a copy of the parameters and the batch of the next step."""
     dataset = train.load(recipe)
     steps = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
     for step, (_, batch) in zip(

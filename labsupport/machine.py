@@ -1,4 +1,4 @@
-"""What the machine allows this process: how many CPUs, and to end with the one that started it.
+"""The CPUs that this process may use, and processes that end with their parent.
 
 It imports no torch, so that the programs that only start others are quick.
 """
@@ -19,7 +19,7 @@ OWN_CGROUPS = Path("/proc/self/cgroup")
 
 
 def cpus() -> int:
-    """How many CPUs this process may use, at least 1.
+    """Count the CPUs that this process may use, at least 1.
 
     Those it is bound to (``taskset``, a batch system), and no more than the quota of a container
     pays for, rounded up.
@@ -30,9 +30,7 @@ def cpus() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """CPUs' worth of time that the control groups around this process have, where there is a
-    limit.
-    """
+    """List the CPU quotas of the control groups around this process that have one."""
     with contextlib.suppress(OSError, ValueError):
         for line in OWN_CGROUPS.read_text().splitlines():
             number, kinds, path = line.split(":", 2)
@@ -46,7 +44,7 @@ def _quotas() -> Iterator[float]:
 
 
 def _quota(folder: Path) -> float:
-    """CPUs' worth of time of one control group; infinite where nothing limits it."""
+    """Read a control group's quota in CPUs; infinite where nothing limits it."""
     with contextlib.suppress(OSError, ValueError):
         share, period = (folder / "cpu.max").read_text().split()
         return int(share) / int(period)

@@ -1,5 +1,4 @@
-"""Draw Results on Axes, in one style for the whole book: safe for colour-blind readers, readable on
-light and dark pages.
+"""Draw Results on Axes in one style, safe for colour-blind readers and for dark pages.
 
 Figures have a paper-white ground of their own, so they read the same on every theme. Lines differ
 in colour, dash and marker. Nothing here trains.
@@ -87,8 +86,7 @@ def band(ax: Axes, x: Sequence[float], intervals: Sequence[Interval], label: str
 def sweep(
     ax: Axes, result: Result, metric: str, axis: str, lines: Mapping[str, compare.Among]
 ) -> None:
-    """Draw a metric's last value against one axis of a grid: a line with its band for each choice
-    of arms.
+    """Draw a metric's last value against one axis of a grid, a line with its band a choice.
 
     Args:
         ax: where to draw.
@@ -139,8 +137,9 @@ def heatmap(
     high: float | None = None,
     lower_is_better: bool = False,
 ) -> None:
-    """Draw a grid of means with every value written in its cell; a diverged cell says so; the best
-    one, the highest unless ``lower_is_better``, is framed.
+    """Draw a grid of means with the value in each cell and the best one framed.
+
+    The best is the highest unless ``lower_is_better``; a diverged cell says so.
     """
     values = cells.to_numpy(dtype=float)
     finite = np.where(np.isfinite(values), values, np.nan)
@@ -180,9 +179,7 @@ def words(name: str) -> str:
 
 
 def _with_zero(values: Sequence[float]) -> list[float]:
-    """Place values on a logarithmic axis, with 0 half a decade left of the smallest positive
-    one.
-    """
+    """Place values on a logarithmic axis, 0 half a decade left of the smallest positive one."""
     smallest = min(value for value in values if value > 0)
     return [value if value > 0 else smallest / 10**0.5 for value in values]
 

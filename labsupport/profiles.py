@@ -1,4 +1,4 @@
-"""Profiles: in the full one the chapters are the same, and the sizes are those of the papers.
+"""Profiles: the full one trains the chapters' recipes at the sizes of the papers.
 
 A chapter writes its recipes for two cores and a minute. ``study``, ``trajectories`` and
 ``landscape`` pass every recipe through ``sized`` before they train it, and hand back the arms as
@@ -24,7 +24,7 @@ WORDS = {
 
 
 class Size(NamedTuple):
-    """What a network is trained on in the full profile, and how much wider it is."""
+    """The data that a network gets in the full profile, and its factor in width."""
 
     data: str
     wider: int
@@ -39,8 +39,7 @@ SMALL = ("mnist1d", "mnist5k")
 
 
 def sized(recipe: Recipe) -> Recipe:
-    """Size a recipe as it is trained in this profile: itself in the quick one, larger in the full
-    one.
+    """Return the recipe at this profile's size: unchanged in the quick one, larger in the full.
 
     - An MLP on MNIST-1D or on the small MNIST learns MNIST, with hidden layers 8 times as wide, and
       so does one with heads;
@@ -51,7 +50,7 @@ def sized(recipe: Recipe) -> Recipe:
 
     Recipes on other data (the tables), in float64 (an identity is checked), of other networks
     (``Vmapped``), and with columns standardized one by one (a pixel that is black in every digit
-    has no deviation) stay as they are. What is sized once is not sized again.
+    has no variance) stay as they are. What is sized once is not sized again.
     """
     model = recipe.model
     if (
@@ -77,13 +76,14 @@ def sized(recipe: Recipe) -> Recipe:
 
 
 def _part(count: int, of: int, instead_of: int) -> int:
-    """Take the same share of another pool, rounded down so that the parts of a pool fit in it."""
+    """Take the same share of another pool, rounded down so that all parts fit in it."""
     return count * of // instead_of
 
 
 def _staged(recipe: Recipe, found: Recipe) -> Rule:
-    """Make the stages of greedy learning as many epochs long in the larger recipe ``found``, where
-    an epoch has other steps.
+    """Scale the stages of greedy learning to as many epochs in the larger recipe ``found``.
+
+    An epoch has another number of steps there.
     """
     rule = recipe.rule
     if not isinstance(rule, SGD | Adam) or not isinstance(rule.gradient, Greedy):
@@ -95,7 +95,7 @@ def _staged(recipe: Recipe, found: Recipe) -> Rule:
 
 
 def _wider(model: MLP | LocalMLP | CNN, times: int, shape: tuple[int, ...]) -> MLP | LocalMLP | CNN:
-    """Size a network for inputs of this shape, its hidden layers so many times as wide."""
+    """Scale a network to inputs of this shape, its hidden layers so many times as wide."""
     if isinstance(model, CNN):
         return dataclasses.replace(
             model, shape=shape, channels=tuple(times * c for c in model.channels)

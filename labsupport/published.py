@@ -1,4 +1,4 @@
-"""CIFAR-10 and MNIST as they were published: check the files, fetch what is missing, read them.
+"""CIFAR-10 and MNIST as they were published: check the files, fetch missing ones, read them.
 
 The files lie in ``data`` below the book's home, in the folders and under the names that torchvision
 gives them. At every reading each is held to the checksum that torchvision knows. What is missing is
@@ -19,13 +19,11 @@ from labsupport import runtime
 
 
 class Unavailable(RuntimeError):
-    """Data that are not there or damaged; the message says which files belong where."""
+    """Raised when data are missing or damaged; the message says which files belong where."""
 
 
 class Files(NamedTuple):
-    """What torchvision knows of a data set; files by their path below the folder, each with its
-    md5.
-    """
+    """What torchvision knows of a data set: its files below the folder, each with its md5."""
 
     dataset: Callable[..., Any]
     kept: dict[str, str]
@@ -63,8 +61,9 @@ def folder() -> Path:
 
 
 def read(name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Read of "train" and "test" the images (N, C, H, W), uint8, and the labels (N,), int64, in the
-    published order.
+    """Read the images (N, C, H, W), uint8, and labels (N,), int64, of "train" and "test".
+
+    Both are in the published order.
 
     Raises:
         Unavailable: if files are damaged, or missing and not to be had from the network; it names
@@ -133,9 +132,7 @@ def _listed(names: Iterable[str], md5s: Mapping[str, str]) -> str:
 
 
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:
-    """Copy those of the files that the source has and the target has not; each is whole there or
-    not there.
-    """
+    """Copy the files that the target lacks from the source; each arrives whole or not at all."""
     for name in names:
         if (source / name).exists() and not (target / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,4 @@
-"""Where and how things run: the device, the profile, the threads, one random generator a run, the
-disk.
+"""Settings of the book: device, profile, threads, random generators, folder for results.
 
 This is the one place that reads the book's settings:
 
@@ -27,7 +26,7 @@ PROFILES = ("quick", "full")
 
 
 def device() -> torch.device:
-    """The device that everything is made on.
+    """Return the device that everything is made on.
 
     Raises:
         ValueError: if LABSUPPORT_DEVICE is no device, or CUDA is asked for and not available.
@@ -47,7 +46,7 @@ def device() -> torch.device:
 
 
 def profile() -> str:
-    """quick or full.
+    """Return the profile, quick or full.
 
     Raises:
         ValueError: if LABSUPPORT_PROFILE is neither.
@@ -59,13 +58,12 @@ def profile() -> str:
 
 
 def mixed() -> bool:
-    """Whether networks multiply in bfloat16: in the full profile, on CUDA."""
+    """Tell whether networks multiply in bfloat16: in the full profile, on CUDA."""
     return profile() == "full" and device().type == "cuda"
 
 
 def autocast() -> contextlib.AbstractContextManager:
-    """Forward passes of training and evaluation run in here: products in bfloat16 where ``mixed``
-    says so.
+    """Compute forward passes in bfloat16 inside this context where ``mixed`` says so.
 
     Weights, gradients, norms and losses stay float32; float64 stays what it is.
     """
@@ -73,8 +71,9 @@ def autocast() -> contextlib.AbstractContextManager:
 
 
 def home() -> Path:
-    """The folder for results: LABSUPPORT_HOME, else .labsupport of the checkout, else labsupport
-    in the user's cache.
+    """Return the folder for results.
+
+    LABSUPPORT_HOME, else .labsupport of the checkout, else labsupport in the user's cache.
     """
     given = os.environ.get("LABSUPPORT_HOME")
     checkout = Path(__file__).resolve().parents[1]
@@ -86,7 +85,7 @@ def home() -> Path:
 
 
 def _cache() -> Path:
-    """The user's cache: XDG_CACHE_HOME, else .cache in the user's home.
+    """Return the user's cache: XDG_CACHE_HOME, else .cache in the user's home.
 
     A user without a home, as in a container that is run under any number, has one among the
     temporary files. Source: XDG Base Directory Specification: a variable that is empty counts as
@@ -102,7 +101,7 @@ def _cache() -> Path:
 
 
 def workers() -> int:
-    """How many stacks of runs train side by side: one a CPU that may be used, one on a GPU.
+    """Count the stacks that train side by side: one a CPU that may be used, one on a GPU.
 
     Raises:
         ValueError: if LABSUPPORT_THREADS is not a whole number of at least 1.
@@ -118,7 +117,7 @@ def workers() -> int:
 
 
 def generator(seed: int, stream: str) -> torch.Generator:
-    """A CPU generator that depends on (seed, stream) and on nothing else.
+    """Make a CPU generator that depends on (seed, stream) and on nothing else.
 
     Each run draws its weights, its batches and its noise from streams of their own, so run 4 is the
     same run alone or among fifty, on every device, and a new kind of draw leaves the others as they
@@ -133,7 +132,7 @@ def generator(seed: int, stream: str) -> torch.Generator:
 
 
 def uniform(rngs: Sequence[torch.Generator], count: int, like: torch.Tensor) -> torch.Tensor:
-    """Numbers in [0, 1), (R, count); run r draws from rngs[r] alone.
+    """Draw numbers in [0, 1), (R, count); run r draws from rngs[r] alone.
 
     Raises:
         ValueError: if there are not as many generators as runs.

@@ -27,8 +27,7 @@ def hyperparameter(default: float) -> float:
 
 
 class Stack(Mapping[str, Tensor]):
-    """The parameters of R runs by name, each (R, ...), all of them views of one tensor ``flat``,
-    (R, P).
+    """Parameters of R runs by name, each (R, ...), all views of one tensor ``flat`` (R, P).
 
     A rule that treats all parameters alike updates ``flat`` in one operation; a network reads the
     views. Each parameter begins on a 64-byte boundary, so ``flat`` has unused columns; they stay
@@ -66,7 +65,7 @@ class Stack(Mapping[str, Tensor]):
         return type(self)(torch.zeros_like(self.flat), self.shapes)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Tensor, dict[str, Sequence[int]]]]:
-        """Send the one block to another process; each view would take it along once more."""
+        """Send the one block to another process; each view would send it once more."""
         return type(self), (self.flat, self.shapes)
 
     def __getitem__(self, name: str) -> Tensor:
@@ -115,9 +114,7 @@ def _is_record(item: Any) -> bool:
 
 
 def structure(item: T) -> T:
-    """Blank the hyperparameters of a record and of the records in it: equal structures can share a
-    stack.
-    """
+    """Set a record's hyperparameters to 0: records of equal structure can share a stack."""
     changed = dict.fromkeys(hyperparameters(item), 0.0) | {
         name: structure(part) for name, part in _inner(item).items()
     }
@@ -125,8 +122,7 @@ def structure(item: T) -> T:
 
 
 def stacked(items: Sequence[T], device: torch.device) -> T:
-    """Make one item for R runs: a hyperparameter in which they differ, its own or of a record in
-    it, becomes a tensor (R,).
+    """Make one item for R runs: a hyperparameter in which they differ becomes a tensor (R,).
 
     Raises:
         ValueError: if the items differ in more than hyperparameters.
@@ -160,8 +156,9 @@ def column(value: float | Tensor, like: Tensor) -> Tensor:
 
 
 def _replace_unchecked(item: T, columns: Mapping[str, Any]) -> T:
-    """Copy with other values, past ``__post_init__``: each run's were checked when it was made, and
-    a tensor of them would not pass.
+    """Copy with other values, without ``__post_init__``.
+
+    Each run's values were checked when it was made, and a tensor of them would not pass.
     """
     copy = object.__new__(type(item))
     for f in _fields(item):

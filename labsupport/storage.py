@@ -1,8 +1,7 @@
-"""Atomic, checksummed files: whole or not there, read with a check, keyed by digests of what made
-them.
+"""Atomic, checksummed files, keyed by digests of what made them.
 
-A kept file saves time and nothing else. Where it cannot be read or written, the machine is to blame
-and not the reader: one warning names the folder and what to do, and the work goes on without.
+A stored file saves time and nothing else. Where it cannot be read or written, the machine is to
+blame and not the reader: one warning names the folder and what to do, and the work goes on without.
 """
 
 import contextlib
@@ -22,8 +21,7 @@ _warned: set[Path] = set()
 
 
 def write(path: Path, content: bytes) -> bool:
-    """Put content at path with its checksum in front, in one step: a reader sees the old file or
-    the new one, and of two that write at once, the later one stays.
+    """Write content with its checksum to path atomically; of two writers the later one wins.
 
     The file may be read by whom the umask allows.
 
@@ -48,9 +46,7 @@ def write(path: Path, content: bytes) -> bool:
 
 
 def read(path: Path) -> bytes | None:
-    """The content at path; None if there is no such file, or, with a warning, if it is damaged or
-    cannot be read.
-    """
+    """Read the content at path; None if there is none, or, with a warning, if it is damaged."""
     try:
         whole = path.read_bytes()
     except FileNotFoundError:
@@ -65,7 +61,7 @@ def read(path: Path) -> bytes | None:
 
 
 def trouble(folder: Path) -> str | None:
-    """Why files cannot be kept in folder and what to do, or None if they can."""
+    """Explain why a folder cannot hold files and what to do; None if it can."""
     probe = folder / f".probe.{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -99,13 +95,11 @@ def _checksum(content: bytes) -> bytes:
 
 @functools.cache
 def source_digest(*files: str) -> str:
-    """Of the named files of this package, or of all that fit a pattern: results made by other
-    source are not these.
-    """
+    """Digest the named source files of this package, or all that fit a pattern."""
     sources = b"".join(path.read_bytes() for file in files for path in sorted(PACKAGE.glob(file)))
     return hashlib.blake2b(sources, digest_size=8).hexdigest()
 
 
 def version_tag(distribution: str) -> str:
-    """The installed version of a distribution as a part of a file name."""
+    """Return the installed version of a distribution as a part of a file name."""
     return "-" + importlib.metadata.version(distribution)

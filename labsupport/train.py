@@ -39,7 +39,7 @@ look into is the probe's affair.
 
 @dataclass(frozen=True)
 class Trained:
-    """What R runs have become."""
+    """The state of R runs after training."""
 
     metrics: list[tuple[int, str, Tensor]]
     """(epoch, metric, values (R,)) in the order of measurement; NaN from the epoch in which a run
@@ -57,8 +57,7 @@ class Trained:
 def iterate_steps(
     recipes: Sequence[Recipe], seeds: Sequence[int], dataset: Dataset | None = None
 ) -> Iterator[Step]:
-    """Train R runs, run r by recipes[r] from seeds[r], and yield where they are: at the start, then
-    after every step.
+    """Train R runs, run r by recipes[r] from seeds[r]; yield the start and every step's state.
 
     Args:
         recipes: R recipes of one structure: they differ in hyperparameters of model, rule, mixup
@@ -92,8 +91,7 @@ def iterate_steps(
 def batches(
     recipes: Sequence[Recipe], seeds: Sequence[int], dataset: Dataset
 ) -> Iterator[tuple[int, Batch]]:
-    """Yield epoch and batch of every step; each run shuffles the data by its own generator, every
-    epoch anew.
+    """Yield epoch and batch of every step; each run shuffles by its own generator each epoch.
 
     Args:
         recipes, seeds, dataset: as in ``iterate_steps``; the samples are changed and blended as the
@@ -177,7 +175,7 @@ def train(
 
 
 class Stopwatch:
-    """Count the time that an iterator takes for its items, and not what is done with them."""
+    """A clock that counts the time an iterator takes for its items, not their use."""
 
     seconds = 0.0
 
@@ -198,8 +196,7 @@ def steps_in_epoch(recipe: Recipe, dataset: Dataset) -> int:
 
 
 def _first_bad(losses: Sequence[Tensor], runs: int) -> Tensor:
-    """Find the first step of each run, counted from 1, whose loss is not finite; 0 if there is
-    none."""
+    """Find each run's first step, from 1, with a loss that is not finite; 0 if there is none."""
     if not losses:
         return torch.zeros(runs, dtype=torch.long, device=runtime.device())
     bad = ~torch.isfinite(torch.stack(list(losses)))
@@ -214,9 +211,7 @@ def measure(
     dataset: Dataset,
     probes: Sequence[Probe] = (),
 ) -> dict[str, Tensor]:
-    """Measure loss and accuracy on each part of the data, and whatever the probes measure: {metric:
-    (R,)}.
-    """
+    """Measure loss and accuracy on each part of the data, and the probes: {metric: (R,)}."""
     measured = {}
     for part in ("train", "valid", "test"):
         x, y = getattr(dataset, f"x_{part}"), getattr(dataset, f"y_{part}")
@@ -232,9 +227,7 @@ def measure(
 def evaluate(
     net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Compute mean cross-entropy and accuracy of every run, both (R,), on samples x (N, ...) with
-    labels y (N,).
-    """
+    """Compute mean cross-entropy and accuracy, both (R,), on samples x (N, ...), labels y (N,)."""
     runs = len(params.flat)
     loss, right = params.flat.new_zeros(runs), params.flat.new_zeros(runs)
     for some, labels in zip(x.split(EVAL_ROWS), y.split(EVAL_ROWS), strict=True):
@@ -255,8 +248,7 @@ def evaluate(
 def train_many(
     runs: Sequence[tuple[Recipe, int]], probes: Sequence[Probe] = ()
 ) -> list[tuple[list[int], Trained]]:
-    """Train any mixture of runs: those of one structure share stacks, and stacks train side by side
-    on the cores.
+    """Train any mixture of runs: equal structures share stacks, stacks train side by side.
 
     Args:
         runs: (recipe, seed) pairs.
@@ -280,8 +272,9 @@ def train_many(
 
 
 def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:
-    """Group rows that train together: equal structure, at most MOST_RUNS, and at least one stack
-    for each worker.
+    """Group rows that train together: equal structure, at most MOST_RUNS in a stack.
+
+    There is at least one stack for each worker.
     """
     groups: dict[Recipe, list[int]] = {}
     for row, recipe in enumerate(recipes):
@@ -295,7 +288,7 @@ def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:
 
 
 def _shape(recipe: Recipe) -> Recipe:
-    """Blank the numbers of a recipe that runs of one stack may differ in."""
+    """Set the numbers of a recipe in which runs of one stack may differ to 0."""
     return replace(
         recipe,
         model=structure(recipe.model),
@@ -333,7 +326,7 @@ def _same_structure(recipes: Sequence[Recipe], seeds: Sequence[int]) -> Recipe:
 
 
 def check(recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse a recipe that cannot be trained on its data, before anything is.
+    """Refuse a recipe that cannot be trained on its data, before any training.
 
     Raises:
         ValueError: for a model or rule that is none, an unknown schedule or dtype, a model that

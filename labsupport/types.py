@@ -1,4 +1,4 @@
-"""The nouns of the book: what travels between the rooms. Frozen records and protocols, no logic.
+"""The records and protocols that pass between the modules of the package; no logic.
 
 One alphabet of axes: R runs, B batch, D inputs, H hidden, K classes, P parameters, T steps.
 
@@ -44,7 +44,7 @@ class Dataset:
 
 
 class Mix(NamedTuple):
-    """How the samples of R batches are blended: which ones, at which layers, and how much."""
+    """How the samples of R batches are blended: partners, layers and mixing coefficients."""
 
     partner: Tensor
     """(R·B,) for each row of the flattened batch the row that it is blended with, of the same
@@ -57,7 +57,7 @@ class Mix(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one step of R runs is given."""
+    """The data of one step of R runs."""
 
     x: Tensor
     """(R, B, ...) inputs; each run draws its own."""
@@ -102,7 +102,7 @@ class MixableNet(Net, Protocol):
 
     @property
     def mixable_layers(self) -> int:
-        """How many hidden layers can be blended, from the first on."""
+        """Count the hidden layers that can be blended, from the first on."""
 
     def forward(
         self,
@@ -122,7 +122,7 @@ class Transposable(Protocol):
 
     @property
     def transposed(self) -> Mapping[str, Tensor]:
-        """Matrices (R, out, in) as (R, in, out)."""
+        """Return matrices (R, out, in) as (R, in, out)."""
 
     def __getitem__(self, name: str, /) -> Tensor: ...
 
@@ -133,8 +133,9 @@ class HasBackprop(Protocol):
     def backprop(
         self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
     ) -> Tensor | None:
-        """Write the gradient of the mean cross-entropy of each run to ``grads`` and return the
-        losses (R,); or do nothing and return None where autograd has to do it.
+        """Write each run's gradient of the mean cross-entropy to ``grads``; return losses (R,).
+
+        Or it does nothing and returns None where autograd has to do it.
         """
 
 
@@ -151,12 +152,10 @@ class ChecksData(Protocol):
 
 
 class GradientEstimator(Protocol):
-    """What an optimizer steps along: the gradient by backpropagation, or something in its place."""
+    """The direction of an optimizer's step: the backpropagated gradient or a substitute."""
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Any:
-        """Make the state that is updated in place from step to step; whatever it draws for run r it
-        draws from rngs[r].
-        """
+        """Make the state updated in place from step to step; run r draws from rngs[r]."""
 
     def __call__(
         self,
@@ -167,24 +166,21 @@ class GradientEstimator(Protocol):
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """Write what is stepped along to ``out``, shaped like params, and return the loss of each
-        run (R,) before the step.
-        """
+        """Write the direction to ``out``, shaped like params; return the losses (R,) before it."""
 
 
 class Rule(Protocol):
-    """How parameters change: backpropagation with SGD is one rule, evolution is another."""
+    """A way to change parameters: backpropagation with SGD is one, evolution another."""
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Any:
-        """Make the state that the rule carries from step to step; whatever it draws for run r it
-        draws from rngs[r].
-        """
+        """Make the state that the rule carries from step to step; run r draws from rngs[r]."""
 
     def step(
         self, net: Net, params: Stack, buffers: dict[str, Tensor], state: Any, batch: Batch
     ) -> tuple[Stack, Any, dict[str, Tensor]]:
-        """Return new parameters, new state, and metrics; ``metrics["loss"]`` is (R,), before the
-        step. Tensors may be updated in place.
+        """Return new parameters, new state, and metrics; tensors may be updated in place.
+
+        ``metrics["loss"]`` is (R,), before the step.
         """
 
 
@@ -200,7 +196,7 @@ class Mixing(Protocol):
 
     @property
     def layers(self) -> tuple[int, ...]:
-        """Where it may blend: 0 the inputs, i what hidden layer i puts out."""
+        """The layers where it may blend: 0 the inputs, i the outputs of hidden layer i."""
 
     def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
         """Blend a batch; run r draws from rngs[r]."""
@@ -208,7 +204,7 @@ class Mixing(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that makes a run, but its seed."""
+    """Everything that defines a run, but its seed."""
 
     model: Net
     rule: Rule
@@ -275,7 +271,7 @@ class Recipe:
 
 
 class Step(NamedTuple):
-    """Where R runs are after a step."""
+    """The state of R runs after a step."""
 
     t: int
     """Steps taken."""
@@ -311,7 +307,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Result:
-    """What a study measured."""
+    """The measurements of a study."""
 
     table: pd.DataFrame
     """Tidy: arm, seed, epoch, metric, value. A value after a run has diverged is NaN."""

@@ -1,4 +1,4 @@
-"""Alternating minimization as a rule: its batch's cost never rises, runs alone are runs in company,
+"""Alternating minimization as a rule: its cost never rises, runs alone equal runs in a stack,
 clear errors.
 """
 
@@ -31,12 +31,12 @@ def last(recipes, seeds):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_run_4_alone_is_run_4_in_company(recipe):
+def test_run_4_alone_is_run_4_among_others(recipe):
     alone, together = last([recipe], [4]), last([recipe] * 6, range(6))
     assert torch.allclose(alone.params.flat[0], together.params.flat[4], atol=1e-9)
 
 
-def test_prices_memories_and_ridges_may_differ_within_a_stack():
+def test_penalties_memories_and_ridges_may_differ_within_a_stack():
     varied = [
         replace(RECIPES[1], rule=rules.AlternatingMinimization(mu=mu, memory=memory, ridge=ridge))
         for mu, memory, ridge in ((0.1, 1.0, 0.1), (1.0, 3.0, 0.3), (10.0, 9.0, 1.0))

@@ -49,7 +49,7 @@ def end(recipes, seeds):
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS, ids=str)
-def test_run_4_is_changed_alike_alone_and_in_company(transform):
+def test_run_4_is_changed_alike_alone_and_among_others(transform):
     together = transform(IMAGES, draws([9, 4, 2]), BLACK)
     alone = transform(IMAGES[1:2], draws([4]), BLACK)
     assert torch.equal(together[1], alone[0]) and together.shape == IMAGES.shape
@@ -195,7 +195,7 @@ def test_the_coefficient_has_its_distribution_and_is_one_a_batch_and_run(alpha):
     torch.testing.assert_close(targets[swapped, 0, 0], targets[swapped, 1, 1])
 
 
-def test_run_4_is_blended_alike_alone_and_in_company():
+def test_run_4_is_blended_alike_alone_and_among_others():
     ours = recipe(mixup=Mixup(0.4))
     torch.testing.assert_close(
         end([ours] * 3, [9, 4, 2]).params.flat[1], end([ours], [4]).params.flat[0]

@@ -62,10 +62,10 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("rule", ES + GA, ids=["es", "raw adam", "es 0-1", "ga", "ga stale"])
-def test_run_4_alone_is_run_4_in_company(rule):
-    company, alone = end([recipe(rule)] * 3, [9, 4, 2]), end([recipe(rule)], [4])
-    same(company.params.flat[1], alone.params.flat[0])
-    same(company.loss[1], alone.loss[0])
+def test_run_4_alone_is_run_4_among_others(rule):
+    among, alone = end([recipe(rule)] * 3, [9, 4, 2]), end([recipe(rule)], [4])
+    same(among.params.flat[1], alone.params.flat[0])
+    same(among.loss[1], alone.loss[0])
 
 
 @pytest.mark.parametrize(

@@ -155,14 +155,14 @@ def test_the_way_back_to_the_inputs_is_the_adjoint_of_the_way_to_the_rows():
 
 @pytest.mark.parametrize("source", SOURCES, ids=str)
 @pytest.mark.parametrize("net", [NETS[0], NETS[3]], ids=["mlp", "cnn"])
-def test_run_4_alone_is_run_4_in_company(source, net):
+def test_run_4_alone_is_run_4_among_others(source, net):
     recipe = Recipe(
         net, SGD(lr=0.1, momentum=0.9, gradient=source), train_size=300, epochs=1, dtype="float64"
     )
-    *_, company = train.iterate_steps([recipe] * 3, SEEDS)
+    *_, among = train.iterate_steps([recipe] * 3, SEEDS)
     *_, alone = train.iterate_steps([recipe], [4])
-    torch.testing.assert_close(company.params.flat[1], alone.params.flat[0])
-    assert not torch.equal(company.params.flat[0], company.params.flat[1])
+    torch.testing.assert_close(among.params.flat[1], alone.params.flat[0])
+    assert not torch.equal(among.params.flat[0], among.params.flat[1])
 
 
 def test_fixed_matrices_stay_and_redrawn_ones_do_not():

@@ -37,7 +37,7 @@ def by_autograd(w, shapes, x, y):
     return loss.detach(), torch.autograd.grad(loss, flat)[0]
 
 
-def test_a_walk_along_the_gradient_meets_what_autograd_meets():
+def test_steps_along_the_gradient_meet_what_autograd_meets():
     made = recipe()
     step, params, batch = looks(made)[2]
     found = landscape.along_gradient(made.model, params, step.buffers, batch, RATES)

@@ -198,12 +198,12 @@ def test_a_queue_of_batches_only_shifts_a_module_in_time():
 
 
 @every_source
-def test_run_4_alone_is_run_4_in_company(source):
+def test_run_4_alone_is_run_4_among_others(source):
     recipe = Recipe(NET, SGD(lr=0.3, gradient=source), train_size=1000, epochs=1, dtype="float64")
-    company = list(train.iterate_steps([recipe] * 6, [0, 1, 2, 3, 4, 5]))[-1].params
+    among = list(train.iterate_steps([recipe] * 6, [0, 1, 2, 3, 4, 5]))[-1].params
     alone = list(train.iterate_steps([recipe], [4]))[-1].params
     for name in alone:
-        torch.testing.assert_close(company[name][4], alone[name][0], rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(among[name][4], alone[name][0], rtol=1e-10, atol=1e-12)
 
 
 def test_runs_may_differ_in_beta():

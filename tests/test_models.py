@@ -116,7 +116,7 @@ def test_without_training_nothing_is_dropped():
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_seed_4_drops_the_same_units_in_any_company_and_beside_any_rate(activation):
+def test_seed_4_drops_the_same_units_among_any_others_and_beside_any_rate(activation):
     def recipe(rate):
         return Recipe(
             MLP(SIZES, activation=activation, dropout=rate),
@@ -126,12 +126,12 @@ def test_seed_4_drops_the_same_units_in_any_company_and_beside_any_rate(activati
             dtype="float64",
         )
 
-    company = [
+    among = [
         step for step in train.iterate_steps([recipe(0.0), recipe(0.5), recipe(RATE)], [9, 4, 4])
     ][-1]
     alone = [step for step in train.iterate_steps([recipe(RATE)], [4])][-1]
-    torch.testing.assert_close(company.params.flat[2], alone.params.flat[0], rtol=1e-11, atol=1e-11)
-    assert not torch.allclose(company.params.flat[1], company.params.flat[2])
+    torch.testing.assert_close(among.params.flat[2], alone.params.flat[0], rtol=1e-11, atol=1e-11)
+    assert not torch.allclose(among.params.flat[1], among.params.flat[2])
 
 
 def test_dropout_without_generators_says_so():

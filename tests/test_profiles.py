@@ -367,7 +367,9 @@ GO_ON = {
 
 
 @pytest.mark.parametrize("go_on", GO_ON.values(), ids=GO_ON)
-def test_a_toy_that_goes_on_with_what_a_study_chose_trains_at_its_size(full, monkeypatch, go_on):
+def test_a_demonstration_that_goes_on_with_what_a_study_chose_trains_at_its_size(
+    full, monkeypatch, go_on
+):
     trained, steps, many = [], train.iterate_steps, train.train_many
     monkeypatch.setattr(
         train,

@@ -117,25 +117,23 @@ def test_batch_norm_measures_with_running_statistics():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_seed_4_alone_is_seed_4_in_company(dtype):
+def test_seed_4_alone_is_seed_4_among_others(dtype):
     tolerance = {"float32": 1e-4, "float64": 1e-11}[dtype]
-    company = end([recipe(dtype=dtype)] * 6, [9, 3, 4, 0, 1, 8])
+    among = end([recipe(dtype=dtype)] * 6, [9, 3, 4, 0, 1, 8])
     alone = end([recipe(dtype=dtype)], [4])
     torch.testing.assert_close(
-        company.params.flat[2], alone.params.flat[0], rtol=tolerance, atol=tolerance
+        among.params.flat[2], alone.params.flat[0], rtol=tolerance, atol=tolerance
     )
 
 
-def test_seed_4_draws_the_same_weights_and_batches_in_any_company():
+def test_seed_4_draws_the_same_weights_and_batches_among_any_others():
     """To the last bit: nothing of a run's draws depends on its neighbours, nor on the arm."""
     dataset = train.load(recipe())
-    company = [
+    among = [
         next(train.batches([recipe()] * len(seeds), seeds, dataset))[1]
         for seeds in ([4], [9, 4, 2])
     ]
-    assert torch.equal(company[0].x[0], company[1].x[1]) and torch.equal(
-        company[0].y[0], company[1].y[1]
-    )
+    assert torch.equal(among[0].x[0], among[1].x[1]) and torch.equal(among[0].y[0], among[1].y[1])
     weights = [
         next(train.iterate_steps([recipe(rule=rule)] * len(seeds), seeds)).params
         for rule, seeds in ((SGD(lr=0.1), [4]), (Adam(), [9, 4, 2]))
@@ -481,8 +479,8 @@ def test_an_optimizer_steps_along_what_its_gradient_source_brings():
     assert torch.equal(plain.params.flat, pulled.params.flat)
     for optimizer in (SGD, Adam):
         one = recipe(rule=optimizer(lr=0.01, gradient=Pulled(strength=1.0)))
-        company = end([one] * 3, [9, 4, 2])
-        torch.testing.assert_close(company.params.flat[1], end([one], [4]).params.flat[0])
+        among = end([one] * 3, [9, 4, 2])
+        torch.testing.assert_close(among.params.flat[1], end([one], [4]).params.flat[0])
 
 
 def test_runs_may_differ_in_a_number_of_the_gradient_source():

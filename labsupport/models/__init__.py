@@ -1,5 +1,4 @@
-"""The networks of the book. One object evaluates R copies at once; weights have the shapes of
-torch.nn.
+"""The networks of the book: R copies are evaluated at once, weights shaped as in torch.nn.
 
 A model is a frozen record of its structure. Its ``init`` draws the parameters of every run from
 that run's generator alone; its ``forward`` is a pure function of the parameters, but for buffers in

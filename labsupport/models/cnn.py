@@ -18,8 +18,7 @@ from labsupport.types import Mix
 
 @dataclass(frozen=True)
 class CNN(Layered):
-    """Convolutions of stride 2, each with norm and activation; then one linear layer on all that is
-    left.
+    """Convolutions of stride 2, each with norm and activation, then one linear layer.
 
     Each convolution halves every side, rounded up; its padding is kernel // 2. Dropout acts on the
     last hidden layer.
@@ -60,7 +59,7 @@ class CNN(Layered):
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the filters, (out, in, kernel, ...), and of the last layer, (K, units)."""
+        """Return the shapes of the filters, (out, in, kernel, ...), and of the last layer."""
         inputs, sides = (1, self.shape) if len(self.shape) == 1 else (self.shape[0], self.shape[1:])
         filters = [
             (o, i, *[self.kernel] * len(sides)) for i, o in pairwise((inputs, *self.channels))
@@ -111,8 +110,9 @@ class CNN(Layered):
         rngs: Sequence[Generator],
         mix: Mix | None,
     ) -> list[Tensor]:
-        """Convolve by one matrix product a layer over all runs: the windows of a signal, laid side
-        by side, times the filters.
+        """Convolve signals over all runs by one matrix product a layer.
+
+        The windows of a signal are laid side by side and multiplied with the filters.
         """
         # channels last: the windows side by side are then rows of a matrix without a copy more
         outputs = [x.unsqueeze(-1)]
@@ -157,8 +157,9 @@ class CNN(Layered):
 
 
 def _convolved(x: Tensor, w: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """Convolve images (R, B, C, H, W) with stride 2, run by run: one product over all runs is
-    slower than torch's own.
+    """Convolve images (R, B, C, H, W) with stride 2, run by run.
+
+    One product over all runs is slower than torch's own convolution.
 
     Where products are taken in bfloat16, channels lie last in memory, as a GPU's convolutions want
     them.

@@ -33,7 +33,7 @@ def fans(shape: Shape) -> tuple[int, int]:
 
 
 def zero(shape: Shape, rng: Generator) -> Tensor:
-    """All weights zero: nothing is drawn.
+    """Return weights of zero; nothing is drawn.
 
     Args:
         shape: (out, in), or (out, in, kernel, ...), each at least 1.
@@ -53,8 +53,7 @@ def zero(shape: Shape, rng: Generator) -> Tensor:
 
 
 def equal_rows(shape: Shape, rng: Generator) -> Tensor:
-    """One row, drawn as ``kaiming_normal`` draws it, for every unit of the layer: the units are
-    copies of each other.
+    """Draw one row by ``kaiming_normal`` and copy it to every unit.
 
     Args, Returns, Raises: as in :func:`zero`.
 
@@ -65,8 +64,7 @@ def equal_rows(shape: Shape, rng: Generator) -> Tensor:
 
 
 def normal(shape: Shape, rng: Generator) -> Tensor:
-    r"""Gaussian weights of variance one, :math:`W \sim \mathcal N(0, 1)`; scale them by the gain
-    you want.
+    r"""Draw standard normal weights; scale them by the gain you want.
 
     Args, Returns, Raises: as in :func:`zero`.
     """
@@ -75,7 +73,7 @@ def normal(shape: Shape, rng: Generator) -> Tensor:
 
 
 def xavier_uniform(shape: Shape, rng: Generator) -> Tensor:
-    r"""The uniform form of Xavier's initialization.
+    r"""Draw Xavier's initialization from uniform numbers.
 
     .. math::
 
@@ -93,7 +91,7 @@ def xavier_uniform(shape: Shape, rng: Generator) -> Tensor:
 
 
 def xavier_normal(shape: Shape, rng: Generator) -> Tensor:
-    r"""Gaussian weights of the same variance, :math:`2/(n_{in}+n_{out})`.
+    r"""Draw Gaussian weights of Xavier's variance, :math:`2/(n_{in}+n_{out})`.
 
     Args, Returns, Raises: as in :func:`zero`.
 
@@ -104,8 +102,9 @@ def xavier_normal(shape: Shape, rng: Generator) -> Tensor:
 
 
 def kaiming_normal(shape: Shape, rng: Generator) -> Tensor:
-    r"""Kaiming's initialization by fan-in: :math:`W \sim \mathcal N(0, 2/n_{in})`, where 2/n is the
-    *variance*.
+    r"""Draw Kaiming's weights by fan-in, :math:`W \sim \mathcal N(0, 2/n_{in})`.
+
+    2/n is the *variance*.
 
     It keeps the second moment of the activations from layer to layer under ReLU.
 
@@ -119,8 +118,9 @@ def kaiming_normal(shape: Shape, rng: Generator) -> Tensor:
 
 
 def kaiming_normal_fan_out(shape: Shape, rng: Generator) -> Tensor:
-    r"""Kaiming's initialization by fan-out, :math:`W \sim \mathcal N(0, 2/n_{out})`: it keeps the
-    gradients' moment.
+    r"""Draw Kaiming's weights by fan-out, :math:`W \sim \mathcal N(0, 2/n_{out})`.
+
+    It preserves the gradients' moment.
 
     Args, Returns, Raises: as in :func:`zero`.
 
@@ -131,8 +131,7 @@ def kaiming_normal_fan_out(shape: Shape, rng: Generator) -> Tensor:
 
 
 def kaiming_uniform(shape: Shape, rng: Generator) -> Tensor:
-    r"""Kaiming's variance by fan-in, :math:`2/n_{in}`, from uniform numbers in
-    :math:`\pm\sqrt{6/n_{in}}`.
+    r"""Draw weights of Kaiming's variance uniformly in :math:`\pm\sqrt{6/n_{in}}`.
 
     Args, Returns, Raises: as in :func:`zero`.
 
@@ -144,8 +143,9 @@ def kaiming_uniform(shape: Shape, rng: Generator) -> Tensor:
 
 
 def orthogonal(shape: Shape, rng: Generator) -> Tensor:
-    r"""A random matrix with orthonormal rows or columns, whichever are fewer: it stretches no
-    vector. Filters are rows (out, fan_in).
+    r"""Draw a random matrix with orthonormal rows or columns, whichever are fewer.
+
+    It stretches no vector. Filters are rows (out, fan_in).
 
     The factor Q of a Gaussian matrix, each column turned so that R has a positive diagonal; without
     that, Q is not uniform over the orthogonal matrices.
@@ -163,8 +163,9 @@ def orthogonal(shape: Shape, rng: Generator) -> Tensor:
 
 
 def torch_default(shape: Shape, rng: Generator) -> Tensor:
-    r"""What torch's layers do by themselves: uniform in :math:`\pm 1/\sqrt{n_{in}}`, a variance
-    of 1/(3 n_in).
+    r"""Draw torch's default weights, uniform in :math:`\pm 1/\sqrt{n_{in}}`.
+
+    Their variance is 1/(3 n_in).
 
     Args, Returns, Raises: as in :func:`zero`.
 

@@ -17,8 +17,9 @@ from labsupport.types import Mix
 
 @dataclass(frozen=True, kw_only=True)
 class Layered:
-    """Layers of weights, each but the last with norm and activation; a network says their shapes
-    and how they multiply.
+    """Layers of weights, each but the last with norm and activation.
+
+    A subclass gives the shapes of the layers and how they multiply.
 
     Args:
         activation: relu | tanh | sigmoid | leaky_relu | elu | gelu | silu | sign (a hard threshold,
@@ -75,7 +76,7 @@ class Layered:
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the weights of each layer, (out, in, ...), as torch.nn has them."""
+        """Return the shapes of the layers' weights, (out, in, ...), as in torch.nn."""
         raise NotImplementedError
 
     @property
@@ -89,8 +90,9 @@ class Layered:
         return self.depth - 1
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Draw weights by the initializer, times the gain; scales are one, shifts zero, running
-        statistics 0 and 1.
+        """Draw weights by the initializer, times the gain.
+
+        Scales are one, shifts zero, running statistics 0 and 1.
         """
         drawn = [self._draw(rng) for rng in rngs]
         device = runtime.device()
@@ -133,9 +135,7 @@ class Layered:
         rngs: Sequence[Generator] = (),
         mix: Mix | None = None,
     ) -> Tensor:
-        """Compute logits (R, B, K) of inputs (R, B, ...); in training, what run r draws it draws
-        from rngs[r].
-        """
+        """Compute logits (R, B, K) of inputs (R, B, ...); in training run r draws from rngs[r]."""
         return self.layers(params, buffers, x, training=training, rngs=rngs, mix=mix)[-1]
 
     def layers(
@@ -148,13 +148,14 @@ class Layered:
         rngs: Sequence[Generator] = (),
         mix: Mix | None = None,
     ) -> list[Tensor]:
-        """Compute what each layer puts out, blended where ``mix`` says so: the hidden ones after
-        their activation, the last one the logits (R, B, K).
+        """Compute the outputs of each layer, blended where ``mix`` says so.
+
+        The hidden ones are taken after their activation; the last one is the logits (R, B, K).
         """
         raise NotImplementedError
 
     def weight(self, params: Tensors, layer: int) -> Tensor:
-        """Give the weights that a layer multiplies with, (R, out, in, ...)."""
+        """Return the weights that a layer multiplies with, (R, out, in, ...)."""
         return (
             layers.normed_weight(params, layer)
             if self.norm == "weight"
@@ -171,8 +172,7 @@ class Layered:
         rngs: Sequence[Generator],
         axis: int = -1,
     ) -> Tensor:
-        """Apply norm and activation to a hidden layer's products (R, B, ..., C), or with the
-        channels on another axis.
+        """Apply norm and activation to products (R, B, ..., C), or with another channel axis.
 
         Norms are taken in the weights' precision: a mean of numbers in bfloat16 has three digits.
         """

@@ -1,6 +1,4 @@
-"""The pieces of a network: activations, dropout's masks, norms. For R runs at once; nothing here
-knows a whole network.
-"""
+"""The parts of a layer for R runs at once: activations, dropout masks, norms."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -31,17 +29,16 @@ BN_MOMENTUM, BN_EPS = 0.1, 1e-5
 
 
 def per_run(value: float | Tensor, like: Tensor) -> Tensor:
-    """Lay out a hyperparameter as (R, 1, 1), or (1, 1, 1) where all runs share it, beside ``like``,
-    (R, ., .).
-    """
+    """Reshape a hyperparameter to (R, 1, 1), or to (1, 1, 1) where all runs share it."""
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).reshape(-1, 1, 1)
 
 
 def masks(
     rate: float | Tensor, rngs: Sequence[Generator], like: Tensor, sizes: Sequence[int]
 ) -> list[Tensor] | None:
-    """Draw dropout's masks (R, B, H) of each hidden layer: 0 where a unit is dropped, 1 / (1 -
-    rate) where it stays; None if none is dropped.
+    """Draw a dropout mask (R, B, H) for each hidden layer; None if nothing is dropped.
+
+    0 where a unit is dropped, 1 / (1 - rate) where it stays.
 
     Args:
         rate: the probability to drop a unit, a number or one a run.
@@ -68,8 +65,7 @@ def batch_norm(
     axis: int = -1,
     ghost: int = 0,
 ) -> Tensor:
-    """Normalize each channel over all axes but runs and channels; running statistics as in
-    torch.nn.BatchNorm1d and 2d.
+    """Normalize each channel over all axes but runs and channels, as torch.nn.BatchNorm does.
 
     Args:
         z: (R, B, ..., C), or with the channels on another ``axis``.
@@ -133,8 +129,9 @@ def normalize(
 def normalize_backward(
     dy: Tensor, hat: Tensor, scale: Tensor, var: Tensor, axes: list[int]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute the gradients in z, scale and shift; ``batch_norm_backward`` in
-    topics/batch_norm/reference.py, for R runs at once.
+    """Compute the gradients in z, scale and shift for R runs at once.
+
+    One run: ``batch_norm_backward`` in topics/batch_norm/reference.py.
     """
     dshift, dscale = dy.sum(axes, keepdim=True), (dy * hat).sum(axes, keepdim=True)
     size = dy.numel() / dshift.numel()
@@ -145,8 +142,9 @@ def normalize_backward(
 
 
 def track(buffers: dict[str, Tensor], layer: int, mean: Tensor, var: Tensor, size: int) -> None:
-    """Move the running statistics (R, C) towards those of batches of ``size`` values, as
-    torch.nn.BatchNorm does: the running variance is the unbiased one.
+    """Move running statistics (R, C) towards those of a batch, as torch.nn.BatchNorm does.
+
+    The running variance is the unbiased one; the batches have ``size`` values.
     """
     for name, value in (("mean", mean), ("var", var * (size / (size - 1)))):
         running = buffers[f"{name}{layer}"]
@@ -154,8 +152,9 @@ def track(buffers: dict[str, Tensor], layer: int, mean: Tensor, var: Tensor, siz
 
 
 class _Normalize(torch.autograd.Function):
-    """Run ``normalize`` with its backward pass by hand: a third of what autograd takes for its
-    small operations.
+    """``normalize`` with its backward pass by hand.
+
+    It takes a third of the time of autograd's small operations.
     """
 
     @staticmethod
@@ -185,8 +184,9 @@ def _groups(batch: int, ghost: int) -> int:
 
 
 def layer_norm(z: Tensor, params: Tensors, layer: int, axis: int = -1) -> Tensor:
-    """Normalize each sample of (R, B, ..., C) over all its channels and places: the same in
-    training and evaluation.
+    """Normalize each sample of (R, B, ..., C) over all its channels and places.
+
+    Training and evaluation are the same.
     """
     dtype, z = z.dtype, widened(z)
     normed = F.layer_norm(z, z.shape[2:], eps=BN_EPS)
@@ -202,7 +202,7 @@ def _along(value: Tensor, z: Tensor, axis: int) -> Tensor:
 
 
 def jitter(z: Tensor, noise: float | Tensor, rngs: Sequence[Generator], axis: int = -1) -> Tensor:
-    """Stretch and move each channel at random, anew at every step: the noise of "noisy" batch norm.
+    """Scale and shift each channel at random at every step: the noise of "noisy" batch norm.
 
     A channel is multiplied by a number in 1 ± noise/2 and moved by one in ± noise, both uniform.
     Its distribution then shifts from step to step, the more so the larger the noise. Santurkar et

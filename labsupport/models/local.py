@@ -1,4 +1,4 @@
-"""A fully connected network with a head on every hidden layer, which guesses the label from it."""
+"""A fully connected network with a classifier head on every hidden layer."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,10 +16,10 @@ from labsupport.types import Batch
 
 
 class Part(Mapping[str, Tensor]):
-    """Some parameters of a stack under the names that a network of their own would give them."""
+    """Some parameters of a stack, renamed as those of a network of their own."""
 
     def __init__(self, stack: Tensors, names: Sequence[str]):
-        """names: of the weights in ``stack``, first layer first; a bias is named as its weight."""
+        """Take the weights ``names`` of ``stack``, first layer first, with their biases."""
         self._views: dict[str, Tensor] = {}
         self.transposed: dict[str, Tensor] = {}
         for i, name in enumerate(names, start=1):
@@ -44,8 +44,9 @@ _mlp = functools.cache(MLP)  # asked for at every step
 
 @dataclass(frozen=True)
 class LocalMLP:
-    """ReLU layers, each with a head of k layers that turns what it puts out into logits. A layer
-    and its head are a *module*.
+    """ReLU layers, each with a head of k layers that computes logits from its output.
+
+    A layer and its head are a *module*.
 
     Weights are drawn as torch.nn.Linear draws them, those of the hidden layers first: they are the
     same for every k. Parameters are named ``weight2``, ``bias2`` (hidden layer 2) and
@@ -82,20 +83,20 @@ class LocalMLP:
 
     @property
     def depth(self) -> int:
-        """Layers of weights without counting the heads: the hidden layers and a read-out."""
+        """Count the layers of weights without the heads: the hidden layers and a read-out."""
         return len(self.sizes) - 1
 
     @property
     def modules(self) -> int:
-        """How many hidden layers there are, each with its head."""
+        """Count the hidden layers, each with its head."""
         return len(self.sizes) - 2
 
     def head(self, i: int) -> MLP:
-        """Give the head of hidden layer i, counted from 1, as a network of its own."""
+        """Return the head of hidden layer i, counted from 1, as a network of its own."""
         return _mlp((self.sizes[i], *[self.width] * (self.heads - 1), self.sizes[-1]))
 
     def module(self, i: int) -> MLP:
-        """Give hidden layer i with its head as a network of its own."""
+        """Return hidden layer i with its head as a network of its own."""
         return _mlp((self.sizes[i - 1], *self.head(i).sizes))
 
     def head_names(self, i: int) -> list[str]:
@@ -128,7 +129,7 @@ class LocalMLP:
         check_sizes(self, self.sizes, shape, classes)
 
     def layer(self, params: Tensors, i: int, x: Tensor) -> Tensor:
-        """Compute what hidden layer i makes of what the one below puts out, (R, B, H)."""
+        """Compute the outputs of hidden layer i, (R, B, H), from those of the layer below."""
         return torch.baddbmm(params[f"bias{i}"][:, None], x, params[f"weight{i}"].mT).relu_()
 
     def readouts(self, params: Tensors, x: Tensor) -> list[Tensor]:
@@ -148,9 +149,7 @@ class LocalMLP:
         training: bool = False,
         rngs: Sequence[Generator] = (),
     ) -> Tensor:
-        """Compute the logits of the last head, (R, B, K); the other heads are there for learning
-        alone.
-        """
+        """Compute the logits of the last head, (R, B, K); the other heads serve learning alone."""
         h = x.flatten(2)
         for i in range(1, self.modules + 1):
             h = self.layer(params, i, h)
@@ -159,8 +158,9 @@ class LocalMLP:
     def backprop(
         self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
     ) -> Tensor | None:
-        """Write the gradient of the last head's cross-entropy in all layers below it, end to end;
-        the other heads stand still.
+        """Write the gradient of the last head's cross-entropy in all layers below it.
+
+        The other heads stand still.
         """
         if batch.mix:
             return None

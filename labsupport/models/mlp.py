@@ -38,7 +38,7 @@ class MLP(Layered):
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """Shapes of the weights of each layer, (out, in)."""
+        """Return the shapes of the layers' weights, (out, in)."""
         return [(fan_out, fan_in) for fan_in, fan_out in pairwise(self.sizes)]
 
     def check_data(self, shape: tuple[int, ...], classes: int) -> None:
@@ -59,9 +59,7 @@ class MLP(Layered):
         rngs: Sequence[Generator] = (),
         mix: Mix | None = None,
     ) -> list[Tensor]:
-        """Compute what each layer puts out, (R, B, H) of the hidden ones and the logits (R, B, K),
-        for inputs (R, B, ...).
-        """
+        """Compute each layer's outputs for inputs (R, B, ...): (R, B, H), the logits last."""
         masks = layers.masks(self.dropout, rngs, x, self.sizes[1:-1]) if training else None
         outputs = [x.flatten(2)]
         for i in range(1, self.depth + 1):
@@ -75,8 +73,7 @@ class MLP(Layered):
     def backprop(
         self, params: Stack, buffers: dict[str, Tensor], batch: Batch, grads: Stack
     ) -> Tensor | None:
-        """Write the gradient of the mean cross-entropy of each run by hand; None where autograd has
-        to do it.
+        """Write the gradient of the mean cross-entropy by hand; None where autograd has to do it.
 
         Args:
             params, buffers: of R runs; batch norm moves its running statistics.
@@ -98,8 +95,7 @@ class MLP(Layered):
         batch: Batch,
         grads: Transposable,
     ) -> Tensor:
-        """Write the gradient of a network of ReLUs, plain or behind batch norm; return the losses
-        (R,).
+        """Write the gradient of a ReLU network, plain or with batch norm; return the losses (R,).
 
         A step of a small network is mostly the overhead of its operations. This is the lecture's
         backward pass with as few of them as can be: it takes about two thirds of autograd's time.
@@ -135,9 +131,7 @@ class MLP(Layered):
         x: Tensor,
         masks: list[Tensor] | None,
     ) -> tuple[list[Tensor], dict[int, tuple[Tensor, Tensor, Tensor]]]:
-        """Compute the inputs and what each hidden layer puts out; and of each norm what its
-        backward pass needs.
-        """
+        """Compute inputs and hidden outputs, and what each norm's backward pass needs."""
         hs = [x if x.dim() == 3 else x.flatten(2)]
         normed: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
         for i in range(1, self.depth):
@@ -174,7 +168,7 @@ def _cross_entropy_and_slope(
 
 
 def check_sizes(net: Net, sizes: Sequence[int], shape: tuple[int, ...], classes: int) -> None:
-    """Refuse data that do not fit widths from input to output.
+    """Refuse data that do not fit the widths of a fully connected network.
 
     Raises:
         ValueError: it names the sizes and what the data ask for.

@@ -14,9 +14,7 @@ from labsupport.models.layered import Layered
 
 
 def matrix(weight: Tensor) -> Tensor:
-    """Write the weights of a layer (R, out, in, ...) as matrices (R, out, D), D being the length of
-    a row.
-    """
+    """Write a layer's weights (R, out, in, ...) as matrices (R, out, D) of rows of length D."""
     # signals have their channels last, so a patch runs over places first: filters are transposed
     return (weight.mT if weight.dim() == 4 else weight).flatten(2)
 
@@ -27,8 +25,7 @@ def unmatrix(grad: Tensor, like: Tensor) -> Tensor:
 
 
 def im2col(net: Layered, layer: int, h: Tensor) -> Tensor:
-    """Lay out what a layer, counted from 1, multiplies with its weights: (R, N, D) of its inputs
-    (R, B, ...).
+    """Lay out inputs (R, B, ...) of a layer, counted from 1, as rows (R, N, D) to multiply.
 
     Signals have their channels last, (R, B, length, C), images first, (R, B, C, height, width).
     """
@@ -45,8 +42,9 @@ def im2col(net: Layered, layer: int, h: Tensor) -> Tensor:
 
 
 def col2im(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
-    """Add up what arrives at the rows, (R, N, D), at the inputs that they came from, shaped
-    ``like`` those inputs: the transpose of ``im2col``.
+    """Add rows (R, N, D) up at the inputs they came from, shaped like ``like``.
+
+    It is the transpose of ``im2col``.
     """
     if not isinstance(net, CNN) or layer == net.depth:
         return g.view(like.shape)
@@ -64,8 +62,9 @@ def col2im(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
 
 
 def outputs(net: Layered, layer: int, z: Tensor, batch: int) -> Tensor:
-    """Give products (R, N, out) the shape that they have in the network: (R, B, out), (R, B,
-    length, C) or (R, B, C, height, width).
+    """Reshape products (R, N, out) to a layer's outputs.
+
+    (R, B, out), (R, B, length, C) or (R, B, C, height, width).
     """
     if not isinstance(net, CNN) or layer == net.depth:
         return z

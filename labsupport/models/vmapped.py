@@ -14,8 +14,7 @@ from labsupport.models.layers import Tensors
 
 @dataclass(frozen=True)
 class Vmapped:
-    """Any torch.nn.Module as a network of R copies, through torch.func.vmap: general, and two to
-    three times slower.
+    """Any torch.nn.Module as R copies, through torch.func.vmap: two to three times slower.
 
     Args:
         make: a function of no arguments that builds the module; it draws its weights from torch's
@@ -25,7 +24,7 @@ class Vmapped:
     make: Callable[[], nn.Module]
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Parameters and buffers of R modules, stacked."""
+        """Draw parameters and buffers of R modules, stacked."""
         modules = [_seeded(self.make, rng) for rng in rngs]
         params, buffers = torch.func.stack_module_state(modules)
         device = runtime.device()
@@ -43,9 +42,7 @@ class Vmapped:
         training: bool = False,
         rngs: Sequence[Generator] = (),
     ) -> Tensor:
-        """Logits (R, B, K) of inputs (R, B, ...); what the module itself draws comes from torch's
-        global generator.
-        """
+        """Compute logits (R, B, K); what the module draws comes from torch's global generator."""
         module = _template(self.make, training)
         call = torch.func.vmap(
             lambda p, b, v: functional_call(module, (p, b), (v,)), randomness="different"
@@ -55,7 +52,7 @@ class Vmapped:
 
 @functools.lru_cache(maxsize=32)
 def _template(make: Callable[[], nn.Module], training: bool) -> nn.Module:
-    """The module's structure without memory for its weights, which each call brings along."""
+    """Build the module without memory for its weights, which each call passes in."""
     with torch.device("meta"):
         return make().train(training)
 

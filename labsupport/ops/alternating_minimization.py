@@ -1,5 +1,4 @@
-"""Alternating minimization: pre-activations are variables of their own, and no step raises the
-cost.
+"""Alternating minimization: pre-activations are variables, and no step raises the cost.
 
 Weights are lists from the first layer to the last, (..., H_l, H_{l-1}), biases (..., H_l); codes
 are the pre-activations of the L hidden layers, (..., B, H_l). Leading axes, a run axis for one, go
@@ -29,7 +28,7 @@ MARGIN = 1e-6
 def encode(
     weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, activation: str = "relu"
 ) -> list[Tensor]:
-    r"""The forward pass: codes that the layers below predict exactly.
+    r"""Run the forward pass: codes that the layers below predict exactly.
 
     .. math:: c^l = W^l\,\rho(c^{l-1}) + b^l, \qquad \rho(c^0) := x
 
@@ -60,8 +59,9 @@ def residuals(
     x: Tensor,
     activation: str = "relu",
 ) -> list[Tensor]:
-    """Compute what each code has that the layer below it does not predict, c^l - W^l ρ(c^{l-1}) -
-    b^l, each (..., B, H_l).
+    """Compute how far each code is from its prediction, c^l - W^l ρ(c^{l-1}) - b^l.
+
+    Each is (..., B, H_l).
     """
     check_codes(weights, codes, x)
     below = [x, *map(_rho(activation), codes[:-1])]
@@ -77,7 +77,7 @@ def objective(
     mu: float | Tensor,
     activation: str = "relu",
 ) -> Tensor:
-    r"""The cost of weights and codes, with a penalty in the place of the constraints.
+    r"""Compute the cost of weights and codes, with a penalty in place of the constraints.
 
     .. math::
         f(W, C) = \frac1n \sum_{t=1}^n \Bigl[ \mathcal L\bigl(y_t, W^{L+1}\rho(c_t^L) +
@@ -109,7 +109,7 @@ def objective(
 
 
 def norm_bound(weight: Tensor) -> Tensor:
-    r"""An upper bound on the largest eigenvalue of WᵀW, (...,).
+    r"""Bound the largest eigenvalue of WᵀW from above, (...,).
 
     .. math::
 
@@ -140,8 +140,7 @@ def best_code(
     mu: Tensor | float,
     activation: str = "relu",
 ) -> Tensor:
-    r"""The code of one unit that compromises between what is wanted above and what is predicted
-    below.
+    r"""Compute one unit's code that balances the target above and the prediction below.
 
     .. math:: \arg\min_c\ \tfrac{K}{2}\,(\rho(c) - u)^2 + \mu\,(c - m)^2
 
@@ -178,7 +177,7 @@ def _cost(
     mu: Tensor | float,
     activation: str,
 ) -> Tensor:
-    """What ``best_code`` minimizes, at c."""
+    """Compute what ``best_code`` minimizes, at c."""
     return stiffness / 2 * (_rho(activation)(c) - wanted).square() + mu * (c - predicted).square()
 
 
@@ -238,9 +237,7 @@ def update_code(
 
 
 def output_slope(logits: Tensor, y: Tensor) -> Tensor:
-    """Compute the slope of each sample's cross-entropy in its logits (..., B, K): probabilities
-    minus the label's one.
-    """
+    """Compute each sample's gradient of the cross-entropy in its logits (..., B, K)."""
     return logits.softmax(-1) - F.one_hot(y, logits.shape[-1]).to(logits.dtype)
 
 
@@ -254,8 +251,9 @@ def update_codes(
     activation: str = "relu",
     steps: int = 1,
 ) -> list[Tensor]:
-    """Update all codes once, from the last hidden layer down to the first; each sees the new code
-    above and the old one below.
+    """Update all codes once, from the last hidden layer down to the first.
+
+    Each sees the new code above and the old one below.
 
     Args: as in ``objective`` and ``update_code``.
     """
@@ -284,22 +282,24 @@ def with_one(a: Tensor) -> Tensor:
 
 
 def moments(a: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Compute all that least squares needs to know of a batch: A = mean of a aᵀ (..., I, I) and B =
-    mean of c aᵀ (..., O, I).
+    """Compute the moments for least squares: A, the mean of a aᵀ, and B, the mean of c aᵀ.
+
+    Their shapes are (..., I, I) and (..., O, I).
     """
     return a.mT @ a / a.shape[-2], c.mT @ a / a.shape[-2]
 
 
 def remember(old: Tensor, new: Tensor, share: Tensor | float) -> Tensor:
-    r"""A moment's memory: :math:`A_t = (1-s)\,A_{t-1} + s\,A`, with s the ``share`` of the new
-    batch, a number or (...,).
+    r"""Average moments over batches: :math:`A_t = (1-s)\,A_{t-1} + s\,A`.
+
+    s is the ``share`` of the new batch, a number or (...,).
     """
     share = share[..., None, None] if isinstance(share, Tensor) else share
     return old.lerp(new, share)
 
 
 def ridge_weights(A: Tensor, B: Tensor, old: Tensor, ridge: Tensor | float) -> Tensor:
-    r"""The weights that fit the codes best and stay near the old ones.
+    r"""Compute the weights that fit the codes best and stay near the old ones.
 
     .. math::
 
@@ -329,7 +329,7 @@ def ridge_weights(A: Tensor, B: Tensor, old: Tensor, ridge: Tensor | float) -> T
 
 
 def output_weights(A: Tensor, slope: Tensor, old: Tensor, ridge: Tensor | float) -> Tensor:
-    r"""One step of multinomial regression that does not raise its loss.
+    r"""Take one step of multinomial regression that does not raise its loss.
 
     The cross-entropy's second derivative in the weights is at most :math:`\tfrac12 I \otimes A`.
     The parabola with that curvature lies above the loss, and its minimum is
@@ -357,9 +357,7 @@ def _solve(A: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:
 
 
 def check_positive(name: str, value: float | Tensor) -> None:
-    """Refuse what is no finite number above 0; a tensor, one value a run, was checked number by
-    number.
-    """
+    """Refuse anything but a finite number above 0; tensors (R,) were checked one by one."""
     if not isinstance(value, Tensor) and not is_number(value, above=0):
         raise ValueError(f"{name} is {value!r}; it must be a finite number above 0")
 

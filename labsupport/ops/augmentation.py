@@ -1,4 +1,4 @@
-r"""Changes of an image that leave its class alone, on batches of tensors.
+r"""Label-preserving changes of image batches: crops, flips, rotations, cutout.
 
 Nothing here draws: every function takes the numbers that a pipeline drew, one for each image, as an
 argument. Images are (N, C, H, W), row 0 at the top.
@@ -65,8 +65,7 @@ def flip(x: Tensor, which: Tensor) -> Tensor:
 
 
 def rotate(x: Tensor, degrees: Tensor, *, fill: float | Tensor = 0.0) -> Tensor:
-    r"""Turn every image about its middle, counter-clockwise; values between pixels are interpolated
-    linearly.
+    r"""Rotate every image about its centre, counter-clockwise, by bilinear interpolation.
 
     Args:
         x: images (N, C, H, W).
@@ -105,8 +104,9 @@ def rotate(x: Tensor, degrees: Tensor, *, fill: float | Tensor = 0.0) -> Tensor:
 def cutout(
     x: Tensor, tops: Tensor, lefts: Tensor, *, size: int, fill: float | Tensor = 0.0
 ) -> Tensor:
-    """Paint one square of every image over. A square may hang out over the border; that part of it
-    is lost.
+    """Paint one square of every image with the fill value.
+
+    A square may hang out over the border; that part of it is lost.
 
     Args:
         x: images (N, C, H, W).
@@ -162,7 +162,7 @@ def _sides(x: Tensor) -> tuple[int, int]:
 
 
 def _check_range(name: str, values: Tensor, low: int, high: int) -> None:
-    """On the CPU alone: a GPU would have to be waited for."""
+    """Check the range on the CPU alone: a GPU would have to be waited for."""
     if (
         values.device.type == "cpu"
         and values.numel()

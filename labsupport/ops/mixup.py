@@ -10,8 +10,7 @@ from torch import Tensor
 
 
 def coefficient(u: Tensor, alpha: float | Tensor) -> Tensor:
-    r"""How much of the first sample a blend holds:
-    :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`.
+    r"""Compute the share of the first sample, :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`.
 
     The quantile function of the distribution at uniform numbers. Small :math:`\alpha` puts
     :math:`\lambda` near 0 or 1,
@@ -40,8 +39,7 @@ def coefficient(u: Tensor, alpha: float | Tensor) -> Tensor:
 
 
 def blend(a: Tensor, b: Tensor, lam: Tensor) -> Tensor:
-    r"""A point on the segment between two samples, or between their labels:
-    :math:`\lambda a + (1 - \lambda) b`.
+    r"""Blend two samples, or their labels: :math:`\lambda a + (1 - \lambda) b`.
 
     Args:
         a, b: tensors of one shape (N, ...).

@@ -11,7 +11,7 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def widened(x: Tensor) -> Tensor:
-    """Give float32 for half precision, and anything else as it is."""
+    """Convert half precision to float32; return anything else as it is."""
     return x.float() if x.dtype in HALF else x
 
 

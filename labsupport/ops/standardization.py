@@ -1,5 +1,4 @@
-r"""Input standardization: mean 0 and variance 1 for every column, by statistics of the training
-samples.
+r"""Input standardization: columns with mean 0 and variance 1 by statistics of the training part.
 
 Symbols: X inputs (N, D), one row a sample. What it does to gradient descent is in
 topics/standardization/reference.py.
@@ -14,7 +13,7 @@ from labsupport.ops.precision import widened
 
 
 class Statistics(NamedTuple):
-    """What is learnt from the training samples, and from nothing else."""
+    """Mean and standard deviation of the training samples."""
 
     mean: Tensor
     """(D,)"""
@@ -23,7 +22,7 @@ class Statistics(NamedTuple):
 
 
 def fit(x: Tensor, *, correction: int = 0) -> Statistics:
-    r"""The mean and the standard deviation of every column.
+    r"""Compute the mean and the standard deviation of every column.
 
     .. math::
 
@@ -62,7 +61,7 @@ def fit(x: Tensor, *, correction: int = 0) -> Statistics:
 
 
 def apply(x: Tensor, statistics: Statistics) -> Tensor:
-    r"""Standardized inputs, by statistics that were learnt elsewhere.
+    r"""Standardize inputs by statistics that were computed elsewhere.
 
     .. math:: \tilde x_{nd} = (x_{nd} - \mu_d) / \sigma_d
 
@@ -84,7 +83,7 @@ def apply(x: Tensor, statistics: Statistics) -> Tensor:
 
 
 def standardize(x_train: Tensor, x_test: Tensor) -> tuple[Tensor, Tensor]:
-    """Both parts by the statistics of the training part: :func:`fit` on one, :func:`apply` to both.
+    """Standardize both parts by the training part: :func:`fit` one, :func:`apply` to both.
 
     Args:
         x_train, x_test: inputs (N, D) and (M, D).
@@ -100,7 +99,8 @@ def standardize(x_train: Tensor, x_test: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def constant_columns(x: Tensor, tiny: float = 0.0) -> Tensor:
-    r"""Which columns hold one value throughout, or as good as one:
+    r"""Find the columns whose values are all, or almost all, the same.
+
     :math:`\max_n x - \min_n x \le \text{tiny}\cdot\max_n |x|`.
 
     Args:
@@ -121,52 +121,8 @@ def constant_columns(x: Tensor, tiny: float = 0.0) -> Tensor:
     return x.amax(0) - x.amin(0) <= tiny * x.abs().amax(0)
 
 
-def pipelines(x_train: Tensor, x_test: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """What the right pipeline and seven wrong ones make of a training part (N, D) and a test part
-    (M, D).
-
-    Raises:
-        ValueError: if a column of either part has one value throughout, as :func:`fit`.
-    """
-    train, test = fit(x_train), fit(x_test)
-    every = fit(torch.cat([x_train, x_test]))
-    whole = Statistics(
-        x_train.mean().expand_as(train.mean), x_train.std(correction=0).expand_as(train.std)
-    )
-    learnt = {
-        "healthy": (train, train),
-        "each_by_its_own": (train, test),
-        "statistics_of_all": (every, every),
-        "statistics_from_test": (test, test),
-        "one_for_the_table": (whole, whole),
-        "variance_for_std": (Statistics(train.mean, train.std**2),) * 2,
-        "not_centred": (Statistics(0 * train.mean, train.std),) * 2,
-    }
-    found = {name: (apply(x_train, a), apply(x_test, b)) for name, (a, b) in learnt.items()}
-    return found | {"test_untouched": (apply(x_train, train), x_test)}
-
-
-def diagnose(x_train: Tensor, x_test: Tensor, z_train: Tensor, z_test: Tensor) -> str:
-    """Name what a pipeline did: the one of :func:`pipelines` that comes closest.
-
-    Args:
-        x_train, x_test: inputs (N, D) and (M, D).
-        z_train, z_test: what the pipeline made of them.
-
-    Returns:
-        ``healthy``, or the name of a fault.
-    """
-    suspects = pipelines(x_train, x_test)
-    return min(suspects, key=lambda name: distance(suspects[name], (z_train, z_test)))
-
-
-def distance(made: tuple[Tensor, Tensor], found: tuple[Tensor, Tensor]) -> float:
-    """The largest difference between two outcomes of a pipeline, over all entries of both parts."""
-    return max((a - b).abs().max().item() for a, b in zip(made, found, strict=True))
-
-
 def require_samples(x: Tensor) -> None:
-    """Refuse inputs from which no mean can be learnt."""
+    """Refuse inputs without samples or with an integer dtype."""
     if not x.is_floating_point():
         raise ValueError(
             f"x has the dtype {x.dtype}; standardized inputs are no integers: give a floating dtype"

@@ -1,4 +1,4 @@
-"""What goes through a network: activations forwards, gradients backwards, layer by layer."""
+"""Mean squares and norms of activations and gradients, layer by layer."""
 
 from collections.abc import Sequence
 
@@ -17,8 +17,9 @@ ROWS = 100
 def signals(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Measure mean squares, layer by layer: of the outputs, ``forward1`` ..., and of the loss's
-    gradient in them, ``backward1`` ...
+    r"""Measure mean squares of outputs, ``forward1`` ..., and of gradients, ``backward1`` ...
+
+    Both are those of the layers' outputs; the gradients are the loss's.
 
     The gradient of each sample's own loss is meant, not of the batch's mean:
     :math:`\partial\ell_n/\partial h_l`. The last layer's outputs are the logits.
@@ -31,8 +32,11 @@ def signals(
 def gradient_norms(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Measure the norm of the loss's gradient in each weight matrix, ``gradient1`` ...:
-    :math:`\lVert\partial L/\partial W_l\rVert`.
+    r"""Measure the norm of the gradient in each weight matrix, ``gradient1`` ...
+
+    It is :math:`\lVert\partial L/\partial W_l\rVert`.
+
+    The metrics are ``gradient1`` ...
     """
     *_, weights = _pass(net, params, buffers, dataset)
     return {f"gradient{i}": g.square().sum((1, 2)).sqrt() for i, g in enumerate(weights, start=1)}
@@ -41,8 +45,9 @@ def gradient_norms(
 def dead_units(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """Measure the share of hidden units that put out 0 for every training sample, ``dead`` over all
-    and ``dead1`` ... by layer.
+    """Measure the share of hidden units that are 0 for every training sample.
+
+    ``dead`` over all layers and ``dead1`` ... by layer.
     """
     x = dataset.x_train.to(params.flat.dtype)
     hidden = net.layers(params, buffers, x.expand(len(params.flat), *x.shape))[:-1]
@@ -55,9 +60,7 @@ def dead_units(
 def _pass(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> tuple[list[Tensor], Sequence[Tensor], list[Tensor]]:
-    """Compute the outputs of every layer, the gradient of each sample's loss in them, and the
-    batch's gradient in every weight matrix.
-    """
+    """Compute the layers' outputs, the samples' gradients in them, and the weights' gradients."""
     x, y = dataset.x_train[:ROWS].to(params.flat.dtype), dataset.y_train[:ROWS]
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""The size of the weights, and of what the function does with a change of its input."""
+"""The norm of the weights, and of the Jacobian of the outputs in the inputs."""
 
 import torch
 from torch import Tensor
@@ -12,9 +12,7 @@ JACOBIAN_ROWS = 100
 def weight_norms(
     net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Measure the squared norm of each weight matrix, :math:`\lVert W_l\rVert^2`, and of all of
-    them together.
-    """
+    r"""Measure the squared norm :math:`\lVert W_l\rVert^2` of each weight matrix and of all."""
     squared = {
         name: p.square().flatten(1).sum(1)
         for name, p in params.items()
@@ -29,8 +27,7 @@ def weight_norms(
 def jacobian_norm(
     net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Measure the Frobenius norm of the input-output Jacobian :math:`\partial z/\partial x`,
-    averaged over test samples.
+    r"""Measure the Frobenius norm of :math:`\partial z/\partial x`, averaged over test samples.
 
     z are the logits; the first JACOBIAN_ROWS test samples are taken, which hold all classes
     equally.

@@ -1,5 +1,4 @@
-"""How parameters change. A rule is a frozen record; runs that differ in its hyperparameters share a
-stack.
+"""Training rules: frozen records; runs that differ in hyperparameters share a stack.
 
 alternating  codes for the samples, then weights for the codes
 backprop     the gradient of the loss

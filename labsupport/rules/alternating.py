@@ -1,5 +1,4 @@
-"""Alternating minimization, online: codes for the samples of a batch, then weights for the codes;
-nothing is sent back through the network.
+"""Online alternating minimization: codes for a batch, then weights, and no backward pass.
 
 The steps are those of ops/alternating_minimization.py, for R runs at once.
 """
@@ -20,7 +19,7 @@ from labsupport.types import Batch, Net
 
 
 class Moments(NamedTuple):
-    """What is remembered of past batches, of every layer; updated in place."""
+    """The moments of past batches, of every layer; updated in place."""
 
     A: list[Tensor]
     """(R, I + 1, I + 1) mean of a aᵀ, with a last row and column for the bias."""
@@ -37,7 +36,7 @@ def _check(item: "AlternatingMinimization | CodeGradient") -> None:
 
 
 def _mlp(net: Net) -> MLP:
-    """Refuse networks that there are no steps for."""
+    """Refuse networks that alternating minimization is not written for."""
     if (
         not isinstance(net, MLP)
         or net.norm is not None
@@ -102,8 +101,7 @@ def _solve_codes(
 
 @dataclass(frozen=True)
 class AlternatingMinimization:
-    """Codes by majorized steps, weights in closed form from a memory of past batches (the paper's
-    AM-mem).
+    """Codes by majorized steps, weights in closed form from past moments (AM-mem).
 
     Hidden layers: ridge regression of the codes on the activations below, with moments A_t and B_t
     averaged over the last ``memory`` batches. Last layer: one step of multinomial regression with
@@ -190,8 +188,7 @@ def _share(memory: float | Tensor, t: int, like: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class CodeGradient:
-    """The gradient of the objective in the weights at new codes: with Adam it is the paper's
-    AM-Adam.
+    """The objective's gradient in the weights at new codes; with Adam, the paper's AM-Adam.
 
     Every layer's gradient is that of its own regression, on the activations below it and the code
     above it.
@@ -212,7 +209,7 @@ class CodeGradient:
         _check(self)
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> None:
-        """Keep nothing, and refuse a network that there are no steps for."""
+        """Return an empty state, and refuse a network that there are no steps for."""
         _mlp(net)
 
     def __call__(

@@ -1,6 +1,4 @@
-"""Backpropagation: the gradient of the mean cross-entropy, by a network's own backward pass or by
-autograd.
-"""
+"""Backpropagation of the mean cross-entropy, by a network's own backward pass or by autograd."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +16,7 @@ from labsupport.types import Batch, HasBackprop, Net
 def gradients(
     net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch, out: Stack
 ) -> Tensor:
-    """Write the gradient of the mean cross-entropy of each run to ``out`` and return the losses
-    (R,).
+    """Write each run's gradient of the mean cross-entropy to ``out``; return losses (R,).
 
     A network may bring a ``backprop`` of its own, written by hand; autograd serves all others, and
     all where products are taken in bfloat16: a backward pass by hand writes into float32. What the
@@ -56,10 +53,10 @@ def _has_backprop(net: Net) -> TypeGuard[HasBackprop]:
 
 @dataclass(frozen=True)
 class Backprop:
-    """The gradient by backpropagation: the estimator of all but the last chapters."""
+    """The gradient by backpropagation, the estimator of most chapters."""
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
-        """Keep nothing."""
+        """Return an empty state."""
 
     def __call__(
         self,

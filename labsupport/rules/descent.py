@@ -1,4 +1,4 @@
-"""SGD with momentum and Adam, for R runs in one block of memory, along any gradient estimator.
+"""SGD with momentum and Adam, for R runs in one block of memory, with any gradient estimator.
 
 These are the fast forms of the steps in topics/weight_decay/reference.py; a test holds them equal
 in float64. A step of a small network is mostly the overhead of its operations, so each is one
@@ -22,7 +22,7 @@ DECAYED = ("all", "weights", "hidden")
 
 
 class SGDState(NamedTuple):
-    """What SGD carries from step to step; ``gradient`` and ``velocity`` are updated in place."""
+    """The state of SGD; ``gradient`` and ``velocity`` are updated in place."""
 
     gradient: Stack
     """What the next step is taken along."""
@@ -39,7 +39,7 @@ class SGDState(NamedTuple):
 
 
 class AdamState(NamedTuple):
-    """What Adam carries from step to step; ``gradient``, ``m`` and ``v`` are updated in place."""
+    """The state of Adam; ``gradient``, ``m`` and ``v`` are updated in place."""
 
     gradient: Stack
     """What the next step is taken along."""
@@ -140,7 +140,7 @@ class SGD:
         _check(self, lr=(0, torch.inf), momentum=(0, 1), weight_decay=(0, torch.inf))
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> SGDState:
-        """Make a state at rest."""
+        """Make a state with zero velocity."""
         require_full("parameters", params.flat)
         return SGDState(
             gradient=params.like(),
@@ -154,9 +154,7 @@ class SGD:
     def estimate(
         self, net: Net, params: Stack, buffers: dict[str, Tensor], state: SGDState, batch: Batch
     ) -> Tensor:
-        """Write what the step is taken along to the state's ``gradient`` and return the loss of
-        each run (R,).
-        """
+        """Write the direction of the step to the state's ``gradient``; return losses (R,)."""
         return self.gradient(net, params, buffers, state.estimator, batch, state.gradient)
 
     def step(
@@ -179,7 +177,7 @@ class SGD:
 
 @dataclass(frozen=True)
 class EffectiveLRReplay(SGD):
-    """SGD whose effective learning rate follows a course recorded elsewhere, layer by layer.
+    """SGD whose effective learning rate follows a recorded course, layer by layer.
 
     A layer under batch norm computes the same function whatever the length of its weights, and a
     step turns its weights by about lr/‖W‖². This rule multiplies the gradient of hidden layer l by
@@ -196,7 +194,7 @@ class EffectiveLRReplay(SGD):
     def estimate(
         self, net: Net, params: Stack, buffers: dict[str, Tensor], state: SGDState, batch: Batch
     ) -> Tensor:
-        """As SGD, with the gradients of the hidden layers rescaled."""
+        """Estimate as SGD does, then rescale the gradients of the hidden layers."""
         loss = super().estimate(net, params, buffers, state, batch)
         for name, norm2 in zip(hidden_weights(params), self.course[batch.t - 1], strict=True):
             state.gradient[name].mul_(params[name].square().sum((1, 2), keepdim=True) / norm2)

@@ -1,5 +1,4 @@
-"""Learning without a gradient: a genetic algorithm, and evolution strategies as a gradient
-estimator.
+"""Learning without a gradient: genetic algorithms, and evolution strategies as an estimator.
 
 R runs with N individuals each are evaluated as one stack of R·N copies. These are the fast forms of
 the functions in topics/evolution/reference.py; a test holds them equal in float64. An *evaluation*
@@ -59,8 +58,7 @@ def _check(rule: "EvolutionStrategy | GeneticAlgorithm") -> None:
 
 
 def _normal(rngs: Sequence[Generator], count: int, params: Stack) -> Tensor:
-    """Draw standard normal numbers (R, count, P), 0 in the columns that hold no parameter; run r
-    draws from rngs[r] alone.
+    """Draw standard normal numbers (R, count, P), run r from rngs[r]; padding columns are 0.
 
     Raises:
         ValueError: if there are not as many generators as runs.
@@ -82,8 +80,7 @@ def _normal(rngs: Sequence[Generator], count: int, params: Stack) -> Tensor:
 
 
 def _copies(params: Stack, buffers: dict[str, Tensor], count: int) -> Stack:
-    """Make room for ``count`` individuals of each run: a stack of R·N copies of the run's own
-    network.
+    """Make room for ``count`` individuals of each run: R·N copies of the run's network.
 
     Raises:
         ValueError: for a network with buffers: running statistics would be those of no individual.
@@ -125,9 +122,7 @@ def evaluate(net: Net, population: Stack, batch: Batch, loss: str) -> Tensor:
 
 
 def ranks(losses: Tensor) -> Tensor:
-    """Rank each row of (R, N), from -1/2 for the smallest to 1/2 for the largest; equal values
-    share their mean rank.
-    """
+    """Rank each row of (R, N), from -1/2 for the smallest to 1/2; ties share their mean rank."""
     # how many are smaller, and how many smaller or equal: their mean is the rank that ties share
     ordered = losses.sort(-1).values
     below, up_to = (torch.searchsorted(ordered, losses, side=side) for side in ("left", "right"))
@@ -136,7 +131,7 @@ def ranks(losses: Tensor) -> Tensor:
 
 @dataclass
 class EvolutionState:
-    """What an evolution strategy carries from step to step."""
+    """The state of an evolution strategy."""
 
     sigma: Tensor
     """(R, 1, 1)"""
@@ -147,7 +142,7 @@ class EvolutionState:
 
 
 class GeneticState(NamedTuple):
-    """What a genetic algorithm carries from step to step."""
+    """The state of a genetic algorithm."""
 
     sigma: Tensor
     """(R, 1, 1)"""
@@ -159,7 +154,7 @@ class GeneticState(NamedTuple):
 
 @dataclass(frozen=True)
 class EvolutionStrategy:
-    r"""A gradient estimator that only ever evaluates: antithetic evolution strategies.
+    r"""Antithetic evolution strategies, a gradient estimator that only evaluates losses.
 
     .. math:: \hat g = \frac{1}{2 n \sigma} \sum_{i=1}^{n} \bigl(u_i^+ - u_i^-\bigr)\, \epsilon_i
 
@@ -205,7 +200,7 @@ class EvolutionStrategy:
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """Write the estimate to ``out`` and return the mean loss of each run's population (R,)."""
+        """Write the estimate to ``out``; return the mean loss of each population (R,)."""
         if state.population is None:
             state.population = _copies(params, buffers, self.population)
         noise = _normal(batch.rngs, self.population // 2, params)
@@ -222,8 +217,9 @@ class EvolutionStrategy:
 
 @dataclass(frozen=True)
 class GeneticAlgorithm:
-    """Truncation selection and Gaussian mutation, with an elite of one. It is a rule, not a
-    gradient estimator: there is nothing to descend along.
+    """Truncation selection and Gaussian mutation, with an elite of one.
+
+    It is a rule, not a gradient estimator: there is nothing to descend along.
 
     In each step the whole population is evaluated on the batch. The best individual goes on as it
     is, and is the run's network; all others are replaced by mutants ``w + sigma·eps`` of parents
@@ -275,9 +271,7 @@ class GeneticAlgorithm:
         state: GeneticState,
         batch: Batch,
     ) -> tuple[Stack, GeneticState, dict[str, Tensor]]:
-        """Breed one generation in every run; parameters become those of the best individual, in
-        place.
-        """
+        """Breed one generation in every run; the best individual becomes the parameters."""
         population = state.population
         if population is None:
             population = _copies(params, buffers, self.population)

@@ -1,5 +1,4 @@
-"""Feedback alignment: the error goes down through matrices of its own, not through the transposed
-weights.
+"""Feedback alignment: the error is sent down by matrices other than the transposed weights.
 
 Both are gradient estimators; ``SGD(lr=0.1, gradient=FeedbackAlignment())`` trains with one. They
 are the fast forms, for R runs at once, of topics/feedback_alignment/reference.py; a test holds them
@@ -35,7 +34,7 @@ SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class _Feedback:
-    """What both share: the forward pass, the drawing of matrices, and gradients from the errors."""
+    """The common part of both forms: forward pass, drawn matrices, gradients from the errors."""
 
     feedback: str = "fixed"
     scale: float = hyperparameter(1.0)
@@ -50,9 +49,7 @@ class _Feedback:
             raise ValueError(f"scale is {self.scale!r}; it must be a number of at least 0")
 
     def shapes(self, net: Layered) -> dict[int, tuple[int, int]]:
-        """Give the shapes of the feedback matrices, (what they send to, what they send), by
-        layer.
-        """
+        """Return the shapes of the feedback matrices, (receiver, sender), by layer."""
         raise NotImplementedError
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Matrices:
@@ -63,8 +60,9 @@ class _Feedback:
         return self.draw(net, params.flat, rngs)
 
     def draw(self, net: Layered, like: Tensor, rngs: Sequence[Generator]) -> Matrices:
-        """Draw one matrix a layer and run, run r's from rngs[r]; the sender's row of a matrix has
-        the fan-in of the weights it replaces.
+        """Draw one matrix a layer and run, run r's from rngs[r].
+
+        A sender's row of a matrix has the fan-in of the weights it replaces.
         """
         drawn: list[list[Tensor]] = [
             [torch.empty(shape).uniform_(-1, 1, generator=rng) for rng in rngs]
@@ -87,7 +85,7 @@ class _Feedback:
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """Write what is stepped along to ``out`` and return the loss of each run (R,)."""
+        """Write the direction of the step to ``out``; return the loss of each run (R,)."""
         net = _layered(net)
         _check_shapes(state, self.shapes(net))
         if batch.mix:
@@ -109,15 +107,14 @@ class _Feedback:
         error: Tensor,
         out: Stack,
     ) -> None:
-        """Write to ``out`` what each layer makes of the error (R, B, K); hs[l] is what layer l put
-        out, hs[0] the input.
+        """Write to ``out`` each layer's gradient for the output error (R, B, K).
+
+        hs[l] is what layer l put out, hs[0] the input.
         """
         raise NotImplementedError
 
     def write(self, net: Layered, layer: int, v: Tensor, h: Tensor, out: Stack) -> None:
-        """Write the step of one layer, from the error v (R, N, out) at its products and from its
-        input h; zero if it is frozen.
-        """
+        """Write one layer's gradient from its error v (R, N, out) and input h; 0 if frozen."""
         weight, bias = out[f"weight{layer}"], out[f"bias{layer}"]
         if layer in self.frozen:
             weight.zero_()
@@ -133,8 +130,9 @@ class _Feedback:
 
 @dataclass(frozen=True)
 class FeedbackAlignment(_Feedback):
-    r"""Backpropagation with a matrix :math:`B_l` in the place of :math:`W_l^\top`, for MLP and CNN
-    without norm and dropout.
+    r"""Backpropagation with a matrix :math:`B_l` in the place of :math:`W_l^\top`.
+
+    For MLP and CNN without norm and dropout.
 
     .. math::
 
@@ -160,7 +158,7 @@ class FeedbackAlignment(_Feedback):
     kinds: ClassVar[tuple[str, ...]] = ("fixed", "redrawn", "weights", "signs")
 
     def shapes(self, net: Layered) -> dict[int, tuple[int, int]]:
-        """Give each layer but the first the shape of its transposed weights, (in, out)."""
+        """Return for each layer but the first its weights' shape transposed, (in, out)."""
         return {
             layer: (math.prod(shape[1:]), shape[0])
             for layer, shape in enumerate(net.shapes, start=1)
@@ -189,7 +187,7 @@ class FeedbackAlignment(_Feedback):
                 v = patches.products(net, layer - 1, SLOPES[net.activation](arrived, hs[layer - 1]))
 
     def _back(self, feedback: Tensor, weight: Tensor) -> Tensor:
-        """Give the matrix that multiplies the error's rows from the right, (R, out, in)."""
+        """Return the matrix that multiplies the error's rows from the right, (R, out, in)."""
         if self.feedback == "weights":
             return weight
         return feedback.mT.abs() * weight.sign() if self.feedback == "signs" else feedback.mT
@@ -197,8 +195,9 @@ class FeedbackAlignment(_Feedback):
 
 @dataclass(frozen=True)
 class DirectFeedbackAlignment(_Feedback):
-    r"""The error of the output, sent to every hidden layer by a matrix :math:`B_l` of its own;
-    networks as in FeedbackAlignment.
+    r"""The output's error sent to each hidden layer by a matrix :math:`B_l` of its own.
+
+    For the same networks as FeedbackAlignment.
 
     .. math::
 
@@ -220,13 +219,13 @@ class DirectFeedbackAlignment(_Feedback):
     kinds: ClassVar[tuple[str, ...]] = ("fixed", "redrawn", "weights")
 
     def shapes(self, net: Layered) -> dict[int, tuple[int, int]]:
-        """Give each hidden layer the shape (its units, classes)."""
+        """Return for each hidden layer the shape (its units, classes)."""
         return {
             layer: (units, net.shapes[-1][0]) for layer, units in enumerate(_units(net), start=1)
         }
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Matrices:
-        """As FeedbackAlignment; "weights" needs an MLP."""
+        """Draw the matrices as FeedbackAlignment does; "weights" needs an MLP."""
         if self.feedback == "weights" and any(
             len(shape) > 2 for shape in getattr(net, "shapes", ())
         ):
@@ -257,9 +256,7 @@ class DirectFeedbackAlignment(_Feedback):
 
 
 def forward(net: Layered, params: Stack, batch: Batch) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Compute what every layer takes in [input, hidden ...], the loss (R,), and its slope in the
-    logits (R, B, K).
-    """
+    """Compute each layer's input, the loss (R,), and its slope in the logits (R, B, K)."""
     # signals have one channel, and it comes last
     h = batch.x.unsqueeze(-1) if isinstance(net, CNN) and len(net.shape) == 1 else batch.x
     hs = [h]

@@ -1,5 +1,4 @@
-"""Local learning: a layer learns from a loss of its own, and no gradient passes from one layer to
-the next.
+"""Local learning: each layer has a loss of its own, and no gradient passes between layers.
 
 Every gradient estimator here needs a network with heads, ``models.LocalMLP``. A module is a hidden
 layer with its head. The heads themselves always learn the cross-entropy of their own guess; the
@@ -25,9 +24,7 @@ EPS = 1e-8
 
 
 def module_gradients(net: LocalMLP, i: int, params: Stack, batch: Batch, out: Stack) -> Tensor:
-    """Write the gradient of module i on its inputs ``batch.x`` (R, B, D), and no other, and return
-    its loss (R,).
-    """
+    """Write only the gradient of module i on its inputs (R, B, D); return its loss (R,)."""
     names = net.names(i)
     return net.module(i).backward(Part(params, names), {}, batch, Part(out, names))
 
@@ -35,16 +32,15 @@ def module_gradients(net: LocalMLP, i: int, params: Stack, batch: Batch, out: St
 def head_gradients(
     net: LocalMLP, i: int, params: Stack, batch: Batch, h: Tensor, out: Stack
 ) -> Tensor:
-    """Write the gradient of head i on its layer's outputs h, none to the layer, and return its loss
-    (R,).
-    """
+    """Write only the gradient of head i on its layer's outputs h; return its loss (R,)."""
     names = net.head_names(i)
     return net.head(i).backward(Part(params, names), {}, batch._replace(x=h), Part(out, names))
 
 
 def unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Centre the rows of h (R, B, H) and scale them to length one; also return the lengths (R, B,
-    1). Cosines are their products.
+    """Centre the rows of h (R, B, H) and scale them to length one; also return the lengths.
+
+    Cosines are products of such rows; the lengths are (R, B, 1).
 
     A row with one value throughout has no direction: it becomes 0, its length infinite, and it gets
     no gradient.
@@ -56,8 +52,9 @@ def unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def matching_slope(h: Tensor, labels: Tensor) -> Tensor:
-    """Compute the gradient in h of the mean squared distance between the cosines of the rows of h
-    and those of the labels.
+    """Compute the gradient in h of the similarity-matching loss.
+
+    It is the mean squared distance between the cosines of the rows of h and those of the labels.
 
     The fast form of ``similarity_slope`` in topics/local_learning/reference.py, for R runs at once.
     The tables of cosines, (R, B, B), are never made: (S - T)u is u(uᵀu) - t(tᵀu).
@@ -75,9 +72,7 @@ def matching_slope(h: Tensor, labels: Tensor) -> Tensor:
 
 
 def label_rows(net: LocalMLP, batch: Batch) -> Tensor:
-    """Make the labels' unit rows (R, B, K): their cosines are 1 within a class and -1/(K - 1)
-    between two.
-    """
+    """Make the labels' unit rows (R, B, K): cosine 1 within a class, -1/(K - 1) between two."""
     labels = batch.targets
     if labels is None:
         labels = torch.nn.functional.one_hot(batch.y, net.sizes[-1]).to(batch.x.dtype)
@@ -106,7 +101,7 @@ def _inputs(batch: Batch) -> Batch:
 
 @dataclass(frozen=True)
 class LocalErrors:
-    """Every layer learns at every step from its own error signal, all on the same batch.
+    """A local error signal for each layer; all layers learn at every step on the same batch.
 
     With Adam(lr=0.005) LocalMLP((40, 64, 64, 10)) learns MNIST-1D from each of them; with
     SGD(lr=0.4) not from "sim".
@@ -139,7 +134,7 @@ class LocalErrors:
             )
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Tensor:
-        """Lay out beta once, (R, 1, 1) or (1, 1, 1)."""
+        """Reshape beta once, to (R, 1, 1) or (1, 1, 1)."""
         _local(net)
         return torch.as_tensor(
             self.beta, dtype=params.flat.dtype, device=params.flat.device
@@ -154,7 +149,7 @@ class LocalErrors:
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """Write the local gradients to ``out`` and return the last head's loss of each run (R,)."""
+        """Write the local gradients to ``out``; return the last head's loss (R,)."""
         net, below = _local(net), _inputs(batch)
         wanted = None if self.kind == "pred" else label_rows(net, below)
         for i in range(1, net.modules + 1):
@@ -172,7 +167,7 @@ class LocalErrors:
     def _match(
         self, i: int, x: Tensor, h: Tensor, wanted: Tensor, beta: Tensor, out: Stack
     ) -> None:
-        """Put similarity matching into the gradient of layer i, or blend it with what is there."""
+        """Write or blend the similarity-matching gradient into layer i."""
         dz = matching_slope(h, wanted) * (h > 0)  # back through the ReLU
         for name, found, share in (
             (f"weight{i}", dz.mT @ x, beta),
@@ -186,8 +181,7 @@ class LocalErrors:
 
 @dataclass(frozen=True)
 class Greedy:
-    """One module after another: the first ``stage`` steps train module 1, the next ones module 2,
-    what is below stands still.
+    """Greedy learning: one module after another, each for ``stage`` steps.
 
     Use it with an optimizer that stands still where the gradient is zero: SGD without momentum and
     without decay. With SGD(lr=0.4) LocalMLP((40, 64, 64, 10)) learns MNIST-1D.
@@ -211,7 +205,7 @@ class Greedy:
             )
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
-        """Keep nothing, and refuse a network without heads."""
+        """Return an empty state, and refuse a network without heads."""
         _local(net)
 
     def __call__(
@@ -223,9 +217,7 @@ class Greedy:
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """Write the gradient of the module that learns to ``out``, zeros elsewhere, and return its
-        loss (R,).
-        """
+        """Write the learning module's gradient to ``out``, else zeros; return its loss (R,)."""
         net, below = _local(net), _inputs(batch)
         active = min(1 + (batch.t - 1) // self.stage, net.modules)
         for i in range(1, active):
@@ -236,8 +228,9 @@ class Greedy:
 
 @dataclass(frozen=True)
 class Decoupled:
-    """Decoupled greedy learning: all modules learn at every step, each from its own head, with a
-    buffer between two of them.
+    """Decoupled greedy learning: all modules learn at every step, with buffers in between.
+
+    Each learns from its own head.
 
     A module passes on what its layer put out before its step. The next one finds it in a buffer of
     the last ``buffer`` batches and trains on the oldest of them, which is buffer - 1 steps old, as
@@ -277,8 +270,9 @@ class Decoupled:
         batch: Batch,
         out: Stack,
     ) -> Tensor:
-        """Write the gradients of all modules that have something to learn from, zeros for those
-        above them, and return the loss of the highest (R,).
+        """Write the gradients of all modules that have a batch; return the highest's loss (R,).
+
+        Modules above them get zeros.
         """
         net, found = _local(net), _inputs(batch)
         out.flat.zero_()
@@ -300,7 +294,7 @@ class Decoupled:
 
 
 class Held(NamedTuple):
-    """The last batches that a module was sent, one a place of the ring."""
+    """The last batches that a module was sent, one in each place of a ring buffer."""
 
     x: Tensor
     """(S, R, B, D)"""
@@ -317,14 +311,14 @@ class Held(NamedTuple):
 
 
 class Ring:
-    """A buffer of the last batches for R runs: a new one takes the place of the oldest."""
+    """A ring buffer of the last batches of R runs: a new one replaces the oldest."""
 
     def __init__(self, size: int):
         self.size, self.count = size, 0
         self.held: Held | None = None
 
     def exchange(self, new: Batch, u: Tensor | None) -> Batch | None:
-        """Put a batch in and take one out.
+        """Store a batch and return one.
 
         Args:
             new: the batch.

@@ -2,11 +2,12 @@
 
 A topic's folder has as many of these files as it needs:
 
-    reference        the lecture's equations as pure functions
-    exercises        what students rebuild, each with its known wrong answers
-    figures          what draws
-    experiments      what trains
-    probes           what is measured of a network beside its loss
+    reference        the lecture's equations as pure functions, and the diagnosis of a log
+    faults           implementations with one fault, where a diagnosis compares with them
+    exercises        the functions that students rebuild, each with its known wrong answers
+    figures          functions that draw
+    experiments      functions that train or simulate
+    probes           measurements of a network beside its loss
     statements.toml  the lecture's statements that the chapter measures
 
 A file with a subject of its own has a name of its own. Nothing is registered: exercises and

@@ -45,7 +45,7 @@ def _beside_a_sum(answer):
 
 def _exercise(reference, known, returns=()):
     return Exercise(
-        id=f"toys.{reference.__name__}",
+        id=f"sample.{reference.__name__}",
         title="Scale a tensor",
         reference=reference,
         inputs=_inputs(),

@@ -59,7 +59,7 @@ ANSWERS = {
 def test_the_status_stands_in_words_on_card_and_text(single, status, answer):
     outcome = judge(single, answer)
     assert f">{status.capitalize()}<" in outcome._repr_html_()
-    assert f"toys.scaled: {status}, {outcome.points:g} of 2 points" in repr(outcome)
+    assert f"sample.scaled: {status}, {outcome.points:g} of 2 points" in repr(outcome)
     assert outcome._repr_markdown_() is None
 
 

@@ -82,7 +82,7 @@ def test_gaussian_schemes_are_gaussian(name):
 
 
 @pytest.mark.parametrize("name", ["xavier_uniform", "kaiming_uniform", "torch_default"])
-def test_uniform_schemes_are_uniform_up_to_a_bound_of_root_three_deviations(name):
+def test_uniform_schemes_are_uniform_up_to_a_bound_of_root_three_standard_deviations(name):
     bound = math.sqrt(3 * prop.VARIANCES[name](400, 300))
     assert (
         stats.kstest(drawn(name).flatten().numpy(), stats.uniform(-bound, 2 * bound).cdf).pvalue

@@ -139,7 +139,7 @@ def test_runs_side_by_side_are_runs_alone():
 
 
 def test_the_slope_in_the_codes_is_autograds_where_the_step_is_small():
-    """With a large price the majorized step is a gradient step of length 1/(K + 2 mu) for units
+    """With a large penalty the majorized step is a gradient step of length 1/(K + 2 mu) for units
     that are on.
     """
     ws, bs, _, x, y = problem("linear", sizes=(6, 5, 3))
@@ -151,7 +151,7 @@ def test_the_slope_in_the_codes_is_autograds_where_the_step_is_small():
 
 
 @pytest.mark.parametrize("mu", [0.0, -1.0, float("nan")])
-def test_a_price_that_is_none_is_refused(mu):
+def test_a_penalty_that_is_none_is_refused(mu):
     ws, bs, codes, x, y = problem()
     with pytest.raises(ValueError, match=f"mu is {mu}"):
         am.objective(ws, bs, codes, x, y, mu)

@@ -1,4 +1,4 @@
-"""Standardized columns against torch and scikit-learn, and what each pipeline does, in float64."""
+"""Standardized columns against torch and scikit-learn, in float64."""
 
 import pytest
 import torch
@@ -105,22 +105,3 @@ def test_a_column_is_constant_up_to_the_noise_that_is_allowed():
 def test_bad_input_is_named(call, words):
     with pytest.raises(ValueError, match=words):
         call()
-
-
-def test_every_pipeline_is_diagnosed_by_its_name():
-    for seed in range(5):
-        x_train, x_test = table(seed=seed), table(rows=8, seed=seed + 100)
-        for name, made in sd.pipelines(x_train, x_test).items():
-            assert sd.diagnose(x_train, x_test, *made) == name
-
-
-def test_a_pipeline_written_with_torch_alone_is_diagnosed():
-    x_train, x_test = table(), table(rows=8, seed=1)
-    z_train, z_test = ((x - x.mean(0)) / x.std(0, correction=0) for x in (x_train, x_test))
-    assert sd.diagnose(x_train, x_test, z_train, z_test) == "each_by_its_own"
-
-
-def test_a_single_precision_log_is_diagnosed_too():
-    x_train, x_test = table().float(), table(rows=8, seed=1).float()
-    for name, (a, b) in sd.pipelines(x_train.double(), x_test.double()).items():
-        assert sd.diagnose(x_train, x_test, a.float(), b.float()) == name

@@ -74,13 +74,13 @@ def test_units_are_dead_that_no_sample_wakes(dataset):
     assert found["dead"][1].item() == pytest.approx((4 + 9 * found["dead2"][1].item()) / 21)
 
 
-def test_probes_measure_the_same_alone_and_in_company(dataset):
+def test_probes_measure_the_same_alone_and_among_others(dataset):
     nets = [dataclasses.replace(NET, dropout=rate) for rate in (0.2, 0.5)]
     together, alone = drawn(NET, 0, 5), drawn(NET, 5)
     for probe in (dropout.Knockout((0.0, 0.5)), dropout.WrongMode(3)):
-        company = probe(stacked(nets, torch.device("cpu")), together, {}, dataset)
+        among = probe(stacked(nets, torch.device("cpu")), together, {}, dataset)
         for name, value in probe(nets[1], alone, {}, dataset).items():
-            assert value[0].item() == pytest.approx(company[name][1].item()), name
+            assert value[0].item() == pytest.approx(among[name][1].item()), name
 
 
 def test_knocking_out_nothing_leaves_the_accuracy(dataset):

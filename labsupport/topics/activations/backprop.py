@@ -17,7 +17,7 @@ from labsupport.topics.activations.reference import ACTIVATIONS, relu
 
 
 class Pass(NamedTuple):
-    """What a forward pass leaves behind for the backward pass."""
+    """The results of a forward pass that the backward pass needs."""
 
     xs: list[Tensor]
     """[x_0, ..., x_{L-1}]: the input of every layer, (..., B, in)."""
@@ -30,7 +30,7 @@ class Pass(NamedTuple):
 def forward(
     weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, activation: str
 ) -> Pass:
-    r"""The forward pass.
+    r"""Compute the forward pass.
 
     .. math:: z_l = W_l\,x_{l-1} + b_l, \qquad x_l = \rho(z_l) \quad (l < L)
 
@@ -59,7 +59,7 @@ def forward(
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    r"""The mean over the batch of :math:`-\log p_y`, with :math:`p = \operatorname{softmax}(z_L)`.
+    r"""Compute the mean of :math:`-\log p_y`, :math:`p = \operatorname{softmax}(z_L)`.
 
     Args:
         logits: (..., B, K), B at least 1.
@@ -77,7 +77,7 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def cross_entropy_slope(logits: Tensor, y: Tensor) -> Tensor:
-    r"""The gradient of the mean cross-entropy in the logits.
+    r"""Compute the gradient of the mean cross-entropy in the logits.
 
     .. math:: \frac{\partial L}{\partial z_L} = \frac{p - \mathbf 1_y}{B}
 
@@ -95,7 +95,7 @@ def cross_entropy_slope(logits: Tensor, y: Tensor) -> Tensor:
 def backward(
     weights: Sequence[Tensor], done: Pass, v: Tensor, activation: str
 ) -> tuple[list[Tensor], list[Tensor]]:
-    r"""The backward pass: the gradient of the loss in all weights and biases.
+    r"""Compute the gradient of the loss in all weights and biases.
 
     From the last layer to the first, with :math:`v = \partial L/\partial z_l` at the top of each
     turn:
@@ -132,8 +132,7 @@ def backward(
 def gradients(
     weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor, y: Tensor, activation: str
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """The mean cross-entropy and its gradient in all weights and biases, forward and backward pass
-    together.
+    """Compute the mean cross-entropy and its gradient in all weights and biases.
 
     Args:
         weights, biases, x, activation: as in :func:`forward`.
@@ -153,7 +152,7 @@ def gradients(
 def relu_backward(
     weights: Sequence[Tensor], x: Tensor, zs: Sequence[Tensor], v: Tensor
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """:func:`backward` of a ReLU network, from its input and its pre-activations.
+    """Run :func:`backward` for a ReLU network, from its input and pre-activations.
 
     Args:
         weights: of the L layers, (out, in).
@@ -172,8 +171,7 @@ FACTOR = 100
 
 
 def diagnose(slope: Tensor, weight: Tensor, factor: Tensor) -> str:
-    r"""Name what is wrong with a backward pass, from what happened to the gradient at each hidden
-    layer.
+    r"""Name what is wrong with a backward pass, from the gradient at each hidden layer.
 
     On its way down a gradient is multiplied by the weights and then by the slopes, so its size
     should change by about ``weight * slope`` at each layer. The first of these that holds is the

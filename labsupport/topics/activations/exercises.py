@@ -1,6 +1,4 @@
-"""Exercises on activations: derivatives, the slope of the loss, a backward pass, and a log to
-diagnose.
-"""
+"""Exercises on activations: derivatives, the loss's slope, a backward pass, a log to diagnose."""
 
 import torch
 import torch.nn.functional as F
@@ -322,8 +320,9 @@ def slope_by_subtracting_in_place(logits, y):
 
 @st.composite
 def _passes(draw):
-    """A forward pass through one to three layers, all equally wide, so that a transposed matrix
-    still fits.
+    """Draw a forward pass through one to three layers of one width.
+
+    A transposed matrix still fits.
     """
     depth, width, batch = one_of(draw, 2, 1, 3), one_of(draw, 1, 2), one_of(draw, 1, 2)
     weights = [tensor(draw, (width, width), torch.float64) for _ in range(depth)]

@@ -1,6 +1,4 @@
-"""Networks at their start: what a gradient meets on its way down, and the loop that the slide
-prints.
-"""
+"""Networks at their start: backward passes layer by layer, and the loop that the slide prints."""
 
 from typing import NamedTuple
 
@@ -26,8 +24,9 @@ class Network(NamedTuple):
 
 
 def network(initializer: str, gain: float = 1.0, hidden: int = HIDDEN, seed: int = 0) -> Network:
-    """Draw a network with hidden layers of WIDTH units in float64, biases zero; 200 signals of
-    MNIST-1D go through it.
+    """Draw a network of WIDTH units a hidden layer and run 200 signals of MNIST-1D through it.
+
+    It is in float64, its biases are zero.
     """
     rng, dataset = runtime.generator(seed, "init"), datasets.load("mnist1d", train_size=200)
     sizes = [dataset.x_train.shape[1], *[WIDTH] * hidden, dataset.classes]
@@ -46,9 +45,7 @@ def network(initializer: str, gain: float = 1.0, hidden: int = HIDDEN, seed: int
 
 
 class Log(NamedTuple):
-    """What happened to a gradient at each hidden layer but the last, from layer S down to layer
-    1.
-    """
+    """The gradient's sizes at each hidden layer but the last, from layer S down to layer 1."""
 
     slope: Tensor
     """(S,) root mean square of the activation's derivatives at this layer."""
@@ -127,8 +124,8 @@ def as_printed(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> 
     return grads
 
 
-def mended(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> dict[int, Tensor]:
-    """Compute them by the same loop from J down to 1, with v paired with each layer's input."""
+def corrected(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> dict[int, Tensor]:
+    """Run the same loop from J down to 1, with v paired with each layer's input."""
     rule, depth = activations.ACTIVATIONS[activation], len(weights)
     xs, zs, grads = {0: x}, {}, {}
     for j in range(1, depth + 1):
@@ -142,8 +139,9 @@ def mended(weights: list[Tensor], x: Tensor, v: Tensor, activation: str) -> dict
 
 
 def loops_beside_autograd(activation: str = "tanh", depth: int = 4, width: int = 6) -> pd.DataFrame:
-    """Hold both loops against autograd: the relative error for every layer, loss ½‖x_J - y‖², all
-    layers equally wide.
+    """Compare both loops with autograd: the relative error of every layer.
+
+    The loss is ½‖x_J - y‖², all layers are equally wide.
     """
     rng = torch.Generator().manual_seed(0)
     weights = [
@@ -157,7 +155,7 @@ def loops_beside_autograd(activation: str = "tanh", depth: int = 4, width: int =
     right = torch.autograd.grad((out - y).square().sum() / 2, weights)
     call = ([weight.detach() for weight in weights], x, (out - y).detach(), activation)
     table = {}
-    for name, grads in (("as printed", as_printed(*call)), ("mended", mended(*call))):
+    for name, grads in (("as printed", as_printed(*call)), ("mended", corrected(*call))):
         table[name] = [
             f"{(grads[j] - g).norm() / g.norm():.1e}" if j in grads else "no gradient"
             for j, g in enumerate(right, start=1)

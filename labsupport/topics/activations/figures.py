@@ -1,6 +1,4 @@
-"""Activations and their slopes, what saturates in a network, and the backward passes to
-diagnose.
-"""
+"""Draw activations and slopes, saturated units, and the backward passes to diagnose."""
 
 from collections.abc import Mapping, Sequence
 
@@ -47,8 +45,7 @@ def draw_functions() -> Figure:
 
 
 def saturation(activation: str = "tanh", gain: float = 1.0) -> Figure:
-    """Draw histograms of the outputs of each hidden layer at the start; the title says how many are
-    saturated.
+    """Draw histograms of each hidden layer's outputs at the start, and count saturated ones.
 
     Weights have their fitting initialization (Xavier, for ReLU Kaiming) times the gain. Saturated
     means: a slope of less than a tenth of the steepest one.

@@ -1,6 +1,4 @@
-"""Probes by a backward pass by hand: its error, the share of a gradient that each layer lets
-through, and the units that are silent.
-"""
+"""Probes of a backward pass by hand: its error, each layer's gain, and silent units."""
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +18,7 @@ ROWS = 100
 def backprop_error(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """Measure how far gradients by hand are from autograd's, relative to their length, in the worst
-    of the parameters.
+    """Measure the largest relative error of gradients by hand against autograd's.
 
     ``by_hand`` is the reference implementation, ``by_book`` what the book's networks are trained
     with: for ReLU a fast backward pass of their own.
@@ -45,8 +42,9 @@ def backprop_error(
 def layer_bound(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Find the largest share of its bound that any layer lets through, over layers and samples:
-    ``bound``, at most 1.
+    r"""Find the largest share of its bound that a layer's gradient reaches: ``bound``, <= 1.
+
+    The largest is over all layers and samples.
 
     On its way from :math:`x_l` down to :math:`x_{l-1}` a gradient is multiplied by slopes, of which
     none is larger than s, and by :math:`W_l^\top`, so
@@ -74,8 +72,7 @@ def layer_bound(
 def silent_units(
     net: MLP, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """Count the hidden units whose output is at most 0 for every training sample, as a share:
-    ``silent``.
+    """Measure the share of hidden units at most 0 for every training sample: ``silent``.
 
     Such a ReLU unit is dead. A leaky one is not: a little gradient still reaches it.
     """
@@ -100,7 +97,7 @@ def layers(net: MLP, params: Stack) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def _samples(params: Stack, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """The first ROWS training samples for every run: (R, B, D) and (R, B)."""
+    """Return the first ROWS training samples for every run: (R, B, D) and (R, B)."""
     runs, x, y = (
         len(params.flat),
         dataset.x_train[:ROWS].flatten(1).to(params.flat.dtype),
@@ -110,7 +107,7 @@ def _samples(params: Stack, dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def _worst(found: dict[str, Tensor] | Stack, right: dict[str, Tensor]) -> Tensor:
-    """(R,) the largest relative distance over the parameters."""
+    """Find the largest relative distance over the parameters, (R,)."""
     apart = [
         (found[name] - g).flatten(1).norm(dim=1) / g.flatten(1).norm(dim=1)
         for name, g in right.items()

@@ -1,5 +1,4 @@
-r"""Activations and their derivatives: the functions of chapter 3, one equation each, and the
-numbers that a log of a backward pass is judged by.
+r"""Activations and their derivatives, and the thresholds by which a log is diagnosed.
 
 Symbols: z is what goes into an activation, :math:`\rho(z)` what comes out, :math:`\rho'(z)` its
 derivative, here called the *slope*. Every function works element by element, on any shape, in the
@@ -19,7 +18,7 @@ LEAK = 0.01
 
 
 def sigmoid(z: Tensor) -> Tensor:
-    r"""The logistic function.
+    r"""Compute the logistic function.
 
     .. math:: \sigma(z) = \frac{1}{1+e^{-z}}
 
@@ -40,7 +39,7 @@ def sigmoid(z: Tensor) -> Tensor:
 
 
 def sigmoid_slope(z: Tensor) -> Tensor:
-    r"""The derivative of the sigmoid, at most 1/4, which it reaches at 0.
+    r"""Compute the derivative of the sigmoid, at most 1/4, which it reaches at 0.
 
     .. math:: \sigma'(z) = \sigma(z)\,(1-\sigma(z)) = \sigma(z)\,\sigma(-z)
 
@@ -54,7 +53,7 @@ def sigmoid_slope(z: Tensor) -> Tensor:
 
 
 def tanh(z: Tensor) -> Tensor:
-    r"""The hyperbolic tangent, :math:`\tanh z = 2\sigma(2z) - 1`: a sigmoid stretched to (-1, 1).
+    r"""Compute :math:`\tanh z = 2\sigma(2z) - 1`, a sigmoid stretched to (-1, 1).
 
     Args, Returns, Raises: as in :func:`sigmoid`.
     """
@@ -62,7 +61,7 @@ def tanh(z: Tensor) -> Tensor:
 
 
 def tanh_slope(z: Tensor) -> Tensor:
-    r"""The derivative of tanh, at most 1, which it reaches at 0.
+    r"""Compute the derivative of tanh, at most 1, which it reaches at 0.
 
     .. math:: \tanh'(z) = 1 - \tanh^2 z = 4\,\sigma'(2z)
 
@@ -73,7 +72,7 @@ def tanh_slope(z: Tensor) -> Tensor:
 
 
 def relu(z: Tensor) -> Tensor:
-    r"""The rectified linear unit, :math:`\max(z, 0)`.
+    r"""Compute the rectified linear unit, :math:`\max(z, 0)`.
 
     Args, Returns, Raises: as in :func:`sigmoid`.
 
@@ -83,7 +82,7 @@ def relu(z: Tensor) -> Tensor:
 
 
 def relu_slope(z: Tensor) -> Tensor:
-    r"""The derivative of ReLU: 1 for z > 0, 0 for z < 0.
+    r"""Compute the derivative of ReLU: 1 for z > 0, 0 for z < 0.
 
     At 0 there is none: the function has a corner. We take 0 there, as PyTorch does; any number in
     [0, 1] would be a subgradient.
@@ -94,8 +93,7 @@ def relu_slope(z: Tensor) -> Tensor:
 
 
 def leaky_relu(z: Tensor, leak: float = LEAK) -> Tensor:
-    r"""ReLU that lets a little through on the negative side: z for z > 0, ``leak`` times z
-    otherwise.
+    r"""Compute leaky ReLU: z for z > 0, ``leak`` times z otherwise.
 
     Args:
         z: any shape, floating.
@@ -107,7 +105,7 @@ def leaky_relu(z: Tensor, leak: float = LEAK) -> Tensor:
 
 
 def leaky_relu_slope(z: Tensor, leak: float = LEAK) -> Tensor:
-    r"""The derivative of leaky ReLU: 1 for z > 0, ``leak`` for z < 0, and at 0, as in PyTorch.
+    r"""Compute leaky ReLU's derivative: 1 for z > 0, ``leak`` for z < 0 and at 0, as PyTorch.
 
     Args, Returns, Raises: as in :func:`leaky_relu`.
     """
@@ -115,7 +113,7 @@ def leaky_relu_slope(z: Tensor, leak: float = LEAK) -> Tensor:
 
 
 def elu(z: Tensor, alpha: float = 1.0) -> Tensor:
-    r"""The exponential linear unit: z for z > 0, :math:`\alpha\,(e^z-1)` otherwise.
+    r"""Compute the exponential linear unit: z for z > 0, :math:`\alpha\,(e^z-1)` otherwise.
 
     Args:
         z: any shape, floating.
@@ -131,8 +129,9 @@ def elu(z: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def elu_slope(z: Tensor, alpha: float = 1.0) -> Tensor:
-    r"""The derivative of ELU: 1 for z > 0, :math:`\alpha e^z` otherwise, which is ELU's own output
-    plus :math:`\alpha`.
+    r"""Compute the derivative of ELU: 1 for z > 0, :math:`\alpha e^z` otherwise.
+
+    The latter is ELU's own output plus :math:`\alpha`.
 
     At 0 it is :math:`\alpha`, as in PyTorch; only for :math:`\alpha = 1` is there no corner.
 
@@ -143,7 +142,7 @@ def elu_slope(z: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def gelu(z: Tensor) -> Tensor:
-    r"""The Gaussian error linear unit in its exact form: z times the normal distribution function.
+    r"""Compute the exact Gaussian error linear unit: z times the normal distribution function.
 
     .. math::
 
@@ -157,8 +156,9 @@ def gelu(z: Tensor) -> Tensor:
 
 
 def gelu_slope(z: Tensor) -> Tensor:
-    r"""The derivative of GELU, :math:`\Phi(z) + z\,\varphi(z)`, with the normal density
-    :math:`\varphi`.
+    r"""Compute the derivative of GELU, :math:`\Phi(z) + z\,\varphi(z)`.
+
+    :math:`\varphi` is the normal density.
 
     It exceeds 1 a little to the right of 1, and is negative left of about -0.75.
 
@@ -168,7 +168,7 @@ def gelu_slope(z: Tensor) -> Tensor:
 
 
 def silu(z: Tensor) -> Tensor:
-    r"""The sigmoid-weighted linear unit, also called swish: :math:`z\,\sigma(z)`.
+    r"""Compute the sigmoid-weighted linear unit, also called swish: :math:`z\,\sigma(z)`.
 
     Args, Returns, Raises: as in :func:`sigmoid`.
     """
@@ -176,7 +176,7 @@ def silu(z: Tensor) -> Tensor:
 
 
 def silu_slope(z: Tensor) -> Tensor:
-    r"""The derivative of SiLU, :math:`\sigma(z) + z\,\sigma'(z)`.
+    r"""Compute the derivative of SiLU, :math:`\sigma(z) + z\,\sigma'(z)`.
 
     Args, Returns, Raises: as in :func:`sigmoid`.
     """
@@ -208,7 +208,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def slope(z: Tensor, activation: str, alpha: float) -> Tensor:
-    """The derivative of an activation by its name.
+    """Compute the derivative of an activation by its name.
 
     Args:
         z: any shape, floating.

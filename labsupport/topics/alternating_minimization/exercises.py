@@ -1,6 +1,4 @@
-"""The exercises of the chapter on alternating minimization: the cost, a code, weights from a
-memory, the order, a log to diagnose.
-"""
+"""Exercises on alternating minimization: cost, code, weights, order, a log to diagnose."""
 
 from collections.abc import Callable, Sequence
 
@@ -48,8 +46,9 @@ def _code_inputs(draw):
 
 @st.composite
 def _weight_inputs(draw):
-    """Square weights: what is multiplied from the wrong side still fits, and the numbers tell. No A
-    is singular, but some have a unit that is nearly silent.
+    """Draw square weights, so that a product from the wrong side still fits.
+
+    No A is singular, but some have a unit that is nearly silent.
     """
     size = one_of(draw, 2, 1)
     root = tensor(draw, (size, size), torch.float64, (1.0, 2.0, 0.5, -1.0)).triu()
@@ -534,8 +533,9 @@ def asked(
     still: Callable = torch.all,
     seam: Callable = torch.abs,
 ) -> str:
-    """Name the first fault that is found, in the order of the chapter's table; the options are
-    where one can go wrong.
+    """Name the first fault found in the order of the chapter's table.
+
+    The options are where one can go wrong.
     """
     slack = slack * torch.stack([start, coded, ended]).abs().max()
     answers = {

@@ -1,6 +1,4 @@
-"""Run the batch form of alternating minimization and log its cost, and measure what the chapter
-shows beside it: the first pass, one unit, multipliers, an error that fades, logs to diagnose.
-"""
+"""The batch form of alternating minimization with its cost, and small demonstrations."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -47,8 +45,9 @@ def batch_run(
     ridge: float = 1e-3,
     activation: str = "relu",
 ) -> BatchRun:
-    """Run the batch form on MNIST-1D in float64: all codes from the top down, then all weights,
-    with the objective after each update.
+    """Run the batch form on MNIST-1D in float64, with the objective after each update.
+
+    All codes are updated from the top down, then all weights.
     """
     am.check_positive("mu", mu)
     dataset = datasets.load("mnist1d", train_size=size)
@@ -100,8 +99,9 @@ def update_weights(
     ridge: float,
     activation: str = "relu",
 ) -> None:
-    """Fit layer i of the lists, counted from 0, to the codes of the whole batch: ridge regression,
-    or one step for the last.
+    """Fit layer i, counted from 0, to the codes of the whole batch.
+
+    Hidden layers are fitted by ridge regression, the last one by one step.
     """
     a = am.with_one(am.ACTIVATIONS[activation](codes[i - 1]) if i else x)
     old, last = torch.cat([weights[i], biases[i][..., None]], -1), i == len(weights) - 1
@@ -120,8 +120,9 @@ def _accuracy(
 
 
 def largest_rise(log: Tensor) -> tuple[float, int]:
-    """Return the largest rise at any update, relative to the objective before it (0 if there is
-    none), and how many updates there were.
+    """Return the largest relative rise of the objective at an update, and the update count.
+
+    The rise is 0 if there is none; the count is that of all updates.
     """
     steps = log.diff(dim=1) / log[:, :-1]
     return steps.clamp_min(0).max().item(), steps.numel()
@@ -129,8 +130,7 @@ def largest_rise(log: Tensor) -> tuple[float, int]:
 
 @runtime.one_thread()
 def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[int, Tensor]:
-    """Measure test accuracy (R,) after these steps of the first pass, each sample seen once at
-    most.
+    """Measure test accuracy (R,) after these steps of the first pass over the samples.
 
     In the full profile a pass has more steps; each of ``at`` stands for the same share of it.
     """
@@ -151,8 +151,9 @@ def first_pass(recipe: Recipe, seeds: Sequence[int], at: Sequence[int]) -> dict[
 
 
 def unit_path(mu: float, start: float, sweeps: int = 10) -> tuple[np.ndarray, bool]:
-    """Return (w, c) after every half sweep, (1 + 2 sweeps, 2), and whether the code crossed from a
-    dead unit to a live one.
+    """Return (w, c) after every half sweep, and whether the code crossed from dead to live.
+
+    The path is (1 + 2 sweeps, 2).
     """
     w = torch.tensor(start, dtype=torch.float64)
     c, one = w.clone(), torch.ones((), dtype=torch.float64)
@@ -167,8 +168,9 @@ def unit_path(mu: float, start: float, sweeps: int = 10) -> tuple[np.ndarray, bo
 
 
 def penalty_and_multipliers(mu: float = 0.5, sweeps: int = 30) -> dict[str, Tensor]:
-    """Return the largest residual |c - w x| of both methods, sweep by sweep, on two samples that
-    one weight cannot both satisfy.
+    """Compute the largest residual |c - w x| of both methods, sweep by sweep.
+
+    One weight cannot satisfy both of the two samples.
     """
     x, y, v = (torch.tensor(t, dtype=torch.float64) for t in ([1.0, 1.0], [0.0, 2.0], 1.0))
     w, found = torch.tensor(0.2, dtype=torch.float64), {"penalty": [], "multipliers": []}
@@ -182,11 +184,12 @@ def penalty_and_multipliers(mu: float = 0.5, sweeps: int = 30) -> dict[str, Tens
     return {name: torch.stack(values) for name, values in found.items()}
 
 
-def fading(
+def layer_shares(
     depth: int = 8, mu: float = 1.0, size: int = 100, seeds: Sequence[int] = range(10)
 ) -> dict[str, Tensor]:
-    """Measure what arrives at each hidden layer, (L, R), as a share of what arrives at the top one:
-    the gradient by backpropagation, and the change of the codes.
+    """Measure what arrives at each hidden layer, (L, R), as a share of the top one's.
+
+    The error is the gradient by backpropagation, and the change of the codes.
 
     The codes come from the forward pass and are updated once, from the top layer down, by one
     majorized step each or by thirty.

@@ -32,8 +32,9 @@ WIDE = np.linspace(-2.2, 2.6, 121)
 
 
 def draw_unit(mu: float, start: float = -0.5) -> Figure:
-    """Draw one ReLU unit with one sample (x = y = v = 1): the cost over its weight and its code,
-    with ten sweeps of exact updates.
+    """Draw the cost of one ReLU unit with one sample over weight and code, with ten sweeps.
+
+    x = y = v = 1; the updates are exact.
     """
     w, c = np.meshgrid(WIDE, WIDE)
     cost = (1 - np.maximum(c, 0)) ** 2 + mu * (c - w) ** 2
@@ -85,7 +86,7 @@ def draw_faulty_runs(logs: Mapping[str, experiments.Log]) -> Figure:
 
 
 def learning_curve(result: Result, axis: str) -> tuple[list[float], list[Interval]]:
-    """Return a rule's curve: samples seen or mean seconds a run, and the test accuracy there."""
+    """Return a rule's test accuracy over the samples seen or the mean seconds a run."""
     size = result.arms[0].recipe.train_size
     table = result.table.pivot_table(index=["epoch", "seed"], columns="metric", values="value")
     by_epoch = table.groupby("epoch")
@@ -98,9 +99,7 @@ def learning_curve(result: Result, axis: str) -> tuple[list[float], list[Interva
 
 
 def draw_leaderboard(measured: Mapping[str, Mapping[str, Result]]) -> Figure:
-    """Draw two rows, signals and digits, and two columns, accuracy against samples and against
-    seconds.
-    """
+    """Draw accuracy against samples and seconds, a row for signals and one for digits."""
     plots.plt.rcParams.update(plots.STYLE)
     fig, axes = plots.plt.subplots(2, 2, figsize=(9, 8.2))
     for row, (data, results_of) in zip(axes, measured.items(), strict=True):
@@ -123,7 +122,7 @@ def draw_leaderboard(measured: Mapping[str, Mapping[str, Result]]) -> Figure:
 
 
 def _line(ax: Axes, x: Sequence[float], heights: Sequence[Interval], name: str) -> None:
-    """Draw one rule's estimates with their band, in the look that it has in every panel."""
+    """Draw one rule's estimates with their band, in the same style in every panel."""
     colour, dash, marker = LOOKS[name]
     ax.plot(
         x,

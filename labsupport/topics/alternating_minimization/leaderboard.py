@@ -1,6 +1,4 @@
-"""Train every rule of the book on the same data: a small search for each, then accuracy against
-samples and against seconds.
-"""
+"""The leaderboard: a small search for every rule, then accuracy against samples and seconds."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -34,8 +32,9 @@ MUTATIONS = {SIGNALS: (0.003, 0.01, 0.03), DIGITS: (0.001, 0.003, 0.01, 0.03)}
 
 
 def contenders(data: str) -> dict[str, list[Arm]]:
-    """Return the arms of each rule's search: three to five learning rates, sizes of a mutation, or
-    nine pairs of penalty and ridge.
+    """List the arms of each rule's search.
+
+    They are three to five learning rates or mutation sizes, or nine pairs of penalty and ridge.
 
     All rules get the network and the samples that an MLP gets in this profile, those whose layers
     have heads too.
@@ -90,8 +89,9 @@ def contenders(data: str) -> dict[str, list[Arm]]:
 
 
 def _alternating(base: Recipe, rates: Sequence[float]) -> tuple[Recipe, dict[str, Sequence[float]]]:
-    """Take AM-mem on signals, and AM-Adam on digits, where the moments of 784 inputs would take
-    most of the time.
+    """List the arms of AM-mem on signals, of AM-Adam on digits.
+
+    On digits the moments of 784 inputs would take most of the time.
     """
     if base.data == SIGNALS:
         return replace(base, rule=AlternatingMinimization()), {
@@ -102,9 +102,7 @@ def _alternating(base: Recipe, rates: Sequence[float]) -> tuple[Recipe, dict[str
 
 
 def chosen(data: str) -> dict[str, Arm]:
-    """Choose for each rule the arm with the best accuracy on the validation part, from seeds of the
-    search alone.
-    """
+    """Choose each rule's arm by validation accuracy, from seeds of the search alone."""
     return {
         name: replace(compare.best(study.study(arms, SEARCHED)), name=name)
         for name, arms in contenders(data).items()
@@ -112,8 +110,9 @@ def chosen(data: str) -> dict[str, Arm]:
 
 
 def results(data: str, arms: dict[str, Arm]) -> dict[str, Result]:
-    """Train each rule at its best setting, from ten fresh seeds; a study for each, so that no
-    rule's clock sees another's work.
+    """Train each rule at its best setting from ten fresh seeds, in a study of its own.
+
+    So no rule's clock sees another's work.
 
     Two steps of each go first: what is set up once in a process belongs to no rule.
     """
@@ -136,9 +135,7 @@ def settings(found: dict[str, dict[str, Arm]]) -> pd.DataFrame:
 
 
 def standings(measured: dict[str, dict[str, Result]]) -> pd.DataFrame:
-    """Tabulate the leaderboard, best on the first data set first: test accuracy at the end with
-    half its interval, seconds a run.
-    """
+    """Tabulate test accuracy, half its interval and seconds a run, best on the first data first."""
     first = next(iter(measured.values()))
     order = sorted(first, key=lambda name: -_ended(first[name], "test_accuracy").estimate)
     return pd.DataFrame(

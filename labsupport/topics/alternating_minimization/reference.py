@@ -1,5 +1,4 @@
-"""Alternating minimization: the equations of a network, those of one hidden unit in closed form,
-multipliers, and the diagnosis of a log.
+"""Alternating minimization: networks, one hidden unit in closed form, multipliers, diagnosis.
 
 The equations of a network are in ops/alternating_minimization.py, for the training rules in
 rules/alternating.py compute with them; they are listed in ``__all__`` and can be used from here.
@@ -55,8 +54,9 @@ __all__ = [
 
 
 def sweep(x: Tensor, y: Tensor, w: Tensor, v: Tensor, mu: float) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Update the codes, then both weights, each by its exact minimum, of
-    :math:`\operatorname{mean}\,[(y - v c)^2 + \mu (c - w x)^2]`.
+    r"""Update the codes, then both weights, each by its exact minimum of the objective.
+
+    That is :math:`\operatorname{mean}\,[(y - v c)^2 + \mu (c - w x)^2]`.
 
     .. math::
         c = \frac{v\,y + \mu\,w\,x}{v^2 + \mu}, \qquad w = \frac{\sum x\,c}{\sum x^2}, \qquad v =
@@ -91,7 +91,9 @@ def small_objective(x: Tensor, y: Tensor, c: Tensor, w: Tensor, v: Tensor, mu: f
 def multiplier_sweep(
     x: Tensor, y: Tensor, u: Tensor, w: Tensor, v: Tensor, mu: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Take one sweep of ADMM for w and the codes; v stays. With u the multipliers over 2 mu,
+    r"""Take one sweep of ADMM for w and the codes; v stays.
+
+    With u the multipliers over 2 mu,
 
     .. math::
 
@@ -117,8 +119,7 @@ FAULTS = ("healthy", "codes_frozen", "weights_frozen", "codes_rise", "weights_ri
 
 
 def diagnose(start: Tensor, coded: Tensor, ended: Tensor, tolerance: float = 1e-6) -> str:
-    """Name what is wrong with a run of batch alternating minimization, from its objective at three
-    moments of T sweeps.
+    """Name what is wrong with a batch run, from its objective at three moments of T sweeps.
 
     Args:
         start, coded, ended: (T,) the objective at the start of each sweep, after its codes, after

@@ -1,6 +1,4 @@
-"""Define the exercises on augmentation: a crop, a cutout, how often versions repeat, an unfair
-comparison.
-"""
+"""Exercises on augmentation: a crop, a cutout, repeated versions, an unfair comparison."""
 
 import torch
 import torch.nn.functional as F
@@ -345,8 +343,9 @@ _FLAWS = (
 
 @st.composite
 def _records(draw):
-    """Two records, either of which may be the bad one. The rates were tried in different orders,
-    which is no flaw.
+    """Draw two records, either of which may be the bad one.
+
+    The rates were tried in different orders, which is no flaw.
     """
     flaws = one_of(draw, *_FLAWS)
     sides = one_of(draw, flaws, flaws[::-1])

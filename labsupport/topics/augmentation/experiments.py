@@ -1,6 +1,4 @@
-"""Compute what the chapter on augmentation shows: batched functions against torchvision's, versions
-counted and drawn, repeats simulated.
-"""
+"""Batched functions against torchvision's, versions counted and drawn, repeats simulated."""
 
 from functools import cache
 
@@ -35,8 +33,9 @@ def photograph(side: int = 48) -> Tensor:
 
 
 def differences(count: int = 50, side: int = 32) -> dict[str, float]:
-    """Compare each function on a batch with torchvision's on one image at a time: the largest
-    difference, same drawn numbers, in float64.
+    """Compare batched functions with torchvision's on single images: the largest difference.
+
+    Both get the same drawn numbers, in float64.
     """
     rng = runtime.generator(0, "check")
     x = torch.rand(count, 3, side, side, dtype=torch.float64, generator=rng)
@@ -85,8 +84,9 @@ def _erased(x: Tensor, row: int, column: int, size: int, fill: float) -> Tensor:
 
 
 def drawn_versions(count: int = 4000, padding: int = 4) -> pd.DataFrame:
-    """Draw versions by crop and flip, in a batch and from torchvision one at a time: how often each
-    came up, (162,) a column.
+    """Count how often each version by crop and flip is drawn, (162,) a column.
+
+    One column is drawn in a batch, the other by torchvision one at a time.
     """
     x = torch.arange(1.0, 257).view(1, 1, 1, 16, 16)
     rngs = [runtime.generator(0, "augment")]
@@ -105,8 +105,9 @@ def drawn_versions(count: int = 4000, padding: int = 4) -> pd.DataFrame:
 
 
 def _version_counts(x: Tensor) -> np.ndarray:
-    """Count the images of each version, told by their middle pixels: (vertical offset, horizontal
-    offset, mirrored).
+    """Count the images of each version, recognized by their middle pixels.
+
+    A version is (vertical offset, horizontal offset, mirrored).
     """
     here, right = x[:, 0, 8, 7].int() - 1, x[:, 0, 8, 8].int() - 1
     mirrored = right < here
@@ -116,9 +117,7 @@ def _version_counts(x: Tensor) -> np.ndarray:
 
 
 def same_distribution(counts: pd.DataFrame) -> float:
-    """Test that both columns are draws from one distribution: the p-value of the chi-square
-    test.
-    """
+    """Test whether both columns come from one distribution: the chi-square p-value."""
     return float(stats.chi2_contingency(counts.to_numpy().T).pvalue)
 
 
@@ -159,9 +158,7 @@ def digits_counted(count: int = 60) -> pd.DataFrame:
 
 
 def repeats(versions: int, epochs: int, seeds: range, images: int = 200) -> Interval:
-    """Simulate the share of what is seen that was seen before, of the same image: an interval over
-    seeds.
-    """
+    """Simulate the share of the images drawn that repeat an earlier version, over seeds."""
     shares = []
     for seed in seeds:
         codes = torch.randint(

@@ -37,9 +37,7 @@ def versions(padding: int = 4, degrees: float = 10.0, square: int = 0) -> Figure
 
 
 def borders() -> Figure:
-    """Draw a digit moved down and to the right: with black at the border, and with zero after
-    normalizing.
-    """
+    """Draw a shifted digit, its border filled with black, or with zero after normalizing."""
     dataset = datasets.load("mnist5k", train_size=10)
     x, at = dataset.x_train[:1].cpu(), torch.tensor([0])
     fills = {"border of black": dataset.fill_value.cpu(), "border of 0": 0.0}

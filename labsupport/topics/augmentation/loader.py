@@ -1,6 +1,4 @@
-"""Write a small CIFAR-10 in the real format, run the lecture's pipeline over it, time pipelines,
-and show two traps.
-"""
+"""A small CIFAR-10 on disk, the lecture's pipeline over it, its speed, and two traps."""
 
 import hashlib
 import pickle
@@ -29,8 +27,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def small_cifar(folder: str | Path, each: int = 100) -> type[CIFAR10]:
-    """Write a small data set in CIFAR-10's format, and return torchvision's CIFAR10 that expects
-    it.
+    """Write a small data set in CIFAR-10's format; return the torchvision class that reads it.
 
     The pictures are pieces of two photographs, the labels are drawn: good for a pipeline, useless
     for learning.
@@ -62,14 +59,15 @@ def small_cifar(folder: str | Path, each: int = 100) -> type[CIFAR10]:
 
 
 def _write(path: Path, content: dict) -> str:
-    """Pickle, and return the file's md5."""
+    """Pickle a record and return the file's md5."""
     path.write_bytes(pickle.dumps(content))
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
 
 
 def _pieces(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Cut random windows of the photographs, (count, 3072) uint8: red, green, blue, each row by
-    row.
+    """Cut random windows of the photographs, (count, 3072) uint8, in CIFAR-10's order.
+
+    Red comes first, then green, then blue, each row by row.
     """
     photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
     rows = []
@@ -82,9 +80,7 @@ def _pieces(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @contextmanager
 def quiet_workers() -> Iterator[None]:
-    """Silence two warnings of a DataLoader: that a machine has fewer cores than workers, and that
-    it forks a busy process.
-    """
+    """Silence two warnings of a DataLoader, on few cores and on forking a busy process."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*suggested max number of worker.*")
         warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork.*")
@@ -130,7 +126,7 @@ def throughput(
 
 
 def _seconds(work: Callable[[], object], times: int = 2) -> float:
-    """Time the shortest of some repetitions, after one that does not count."""
+    """Measure the shortest of some repetitions, after one that does not count."""
     work()
     found = []
     for _ in range(times):
@@ -144,8 +140,9 @@ def _seconds(work: Callable[[], object], times: int = 2) -> float:
 
 
 class Draws(Dataset):
-    """A data set whose samples are nothing but the shift that it draws for them, by a generator of
-    its own or by torch's.
+    """A data set whose samples are the random shifts drawn for them.
+
+    They are drawn by a generator of its own or by torch's.
     """
 
     def __init__(self, own: bool, size: int = 8):
@@ -159,9 +156,7 @@ class Draws(Dataset):
 
 
 def drawn_shifts(own: bool, workers: int = 2, epochs: int = 2) -> list[list[int]]:
-    """Return what each epoch draws for samples 0 to 7, in batches of two: the workers take
-    turns.
-    """
+    """Return what each epoch draws for samples 0 to 7, in batches of two from workers in turn."""
     rng = torch.Generator().manual_seed(0)
     loader = DataLoader(Draws(own), batch_size=2, num_workers=workers, generator=rng)
     with quiet_workers():

@@ -13,8 +13,9 @@ from labsupport.types import Dataset, Net, Transform
 def confusions(
     net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    """Measure ``3_as_5``, the share of the test samples of class 3 that are taken for a 5;
-    ``error_3``: of all that are missed.
+    """Measure the share of 3s taken for a 5, ``3_as_5``, and of all missed 3s, ``error_3``.
+
+    Both are shares of the test samples of class 3.
     """
     guess = net.forward(params, buffers, _expanded(dataset.x_test, params)).argmax(-1)
     found = {}
@@ -28,9 +29,7 @@ def confusions(
 
 @dataclass(frozen=True)
 class Changed:
-    """``name``: accuracy on the test part with every sample changed once, by the same draw for all
-    runs.
-    """
+    """Accuracy ``name`` on the test part, every sample changed once, the same for all runs."""
 
     name: str
     transform: Transform

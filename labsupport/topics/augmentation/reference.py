@@ -15,8 +15,8 @@ from labsupport.ops.augmentation import crop, cutout, flip, normalize, rotate
 __all__ = [
     "RANDOM",
     "count_distinct",
+    "count_versions",
     "crop",
-    "crop_and_flip",
     "crop_one",
     "cutout",
     "cutout_one",
@@ -32,8 +32,8 @@ RANDOM = ("crop", "flip", "rotation", "cutout")
 """Steps of a pipeline that draw; "normalize" does not."""
 
 
-def crop_and_flip(padding: int, *, mirrored: bool = True) -> int:
-    r"""Count the versions of an image: :math:`V = (2p+1)^2`, twice as many with the mirror.
+def count_versions(padding: int, *, mirrored: bool = True) -> int:
+    r"""Count the versions of an image: :math:`V = (2p+1)^2`, twice as many with the flip.
 
     Args:
         padding: p of the crop, at least 0.
@@ -48,7 +48,7 @@ def crop_and_flip(padding: int, *, mirrored: bool = True) -> int:
 
 
 def seen_versions(versions: Tensor, draws: int) -> tuple[Tensor, Tensor]:
-    r"""Compute how many different versions n equally likely draws show, and how likely all differ.
+    r"""Compute how many versions n equally likely draws show, and how likely all differ.
 
     .. math:: \mathbb E[D] = V \Bigl(1 - \bigl(1 - \tfrac1V\bigr)^n\Bigr), \qquad
               P(\text{no repeat}) = \prod_{i=0}^{n-1} \max\bigl(0, 1 - \tfrac iV\bigr)
@@ -76,8 +76,9 @@ def seen_versions(versions: Tensor, draws: int) -> tuple[Tensor, Tensor]:
 
 
 def distinct_by_chain(versions: int, draws: int) -> Tensor:
-    """Compute the distribution of the number of distinct versions, (V + 1,), from draw to draw, in
-    float64.
+    """Compute the distribution of the number of distinct versions, (V + 1,), in float64.
+
+    It is followed from draw to draw.
 
     With d versions seen, the next draw is a new one with probability 1 - d/V.
     """
@@ -97,9 +98,7 @@ def count_distinct(versions: Tensor) -> int:
 
 
 def crop_one(x: Tensor, top: int, left: int, *, padding: int, fill: float) -> Tensor:
-    """Pad one image (H, W) by p on all sides and cut out the window of its old size at (top,
-    left).
-    """
+    """Pad one image (H, W) by p on all sides and cut out its old size at (top, left)."""
     height, width = x.shape
     padded = x.new_full((height + 2 * padding, width + 2 * padding), fill)
     padded[padding : padding + height, padding : padding + width] = x
@@ -107,8 +106,9 @@ def crop_one(x: Tensor, top: int, left: int, *, padding: int, fill: float) -> Te
 
 
 def cutout_one(x: Tensor, row: int, column: int, *, size: int, fill: float) -> Tensor:
-    """Paint a square of one image (H, W); its first row is row - size // 2, and what hangs out is
-    lost.
+    """Paint a square of one image (H, W), cut off at the border.
+
+    Its first row is row - size // 2.
     """
     out = x.clone()
     top, left = row - size // 2, column - size // 2

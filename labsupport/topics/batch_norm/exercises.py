@@ -1,6 +1,4 @@
-"""Define the exercises on batch norm: forwards, backwards, running statistics, a layer to
-diagnose.
-"""
+"""Exercises on batch norm: forward, backward, running statistics, a layer to diagnose."""
 
 import itertools
 
@@ -358,8 +356,9 @@ _NAMES = (
 
 @st.composite
 def _logs(draw):
-    """One to three training batches of two or three values, a test batch, and the outputs of one of
-    the six codes.
+    """Draw training batches, a test batch, and the outputs of one of the six codes.
+
+    One to three batches of two or three values.
     """
     steps, size, name = one_of(draw, 1, 2, 3, 2, 3), one_of(draw, 2, 3), one_of(draw, *_NAMES)
     # the two variances, and a standard deviation with its square, part where they are far from 1

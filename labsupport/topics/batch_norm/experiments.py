@@ -1,6 +1,4 @@
-"""Run what the chapter on batch norm shows: units along training, the theorem on every unit, two
-domains, three codes to diagnose.
-"""
+"""Units along training, the theorem on every unit, two domains, three codes to diagnose."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +21,9 @@ from labsupport.types import Arm, Batch, Dataset, Recipe, Result
 
 
 def hidden_unit() -> Tensor:
-    """Compute the products (N,) of one hidden unit with the 4,000 training signals of MNIST-1D,
-    before any norm.
+    """Compute one hidden unit's products (N,) with the 4,000 training signals, before any norm.
+
+    The signals are those of MNIST-1D.
     """
     w = torch.randn(40, generator=torch.Generator().manual_seed(3)) / 4
     return datasets.load("mnist1d").x_train.cpu() @ w + 1.5
@@ -34,7 +33,7 @@ def hidden_unit() -> Tensor:
 
 
 def decades(trains: pd.DataFrame, arms: Sequence, axis: str) -> pd.Series:
-    """Count the decades of ``axis`` that train, seed by seed: half a decade for each arm that does.
+    """Count the decades of ``axis`` that train, by seed: half a decade for each arm that does.
 
     Args:
         trains: one row a seed, one column an arm, whether it trains.
@@ -50,17 +49,17 @@ def decades(trains: pd.DataFrame, arms: Sequence, axis: str) -> pd.Series:
     return 0.5 * trains[[arm.name for arm in arms]].sum(axis=1)
 
 
-def log_ratios(looks: dict[str, pd.DataFrame], one: str, other: str, metric: str) -> pd.DataFrame:
+def log_ratios(surveys: dict[str, pd.DataFrame], one: str, other: str, metric: str) -> pd.DataFrame:
     """Compute log(one / other) of a probe: one row a seed, one column a step.
 
     Args:
-        looks: {label: a survey}.
+        surveys: {label: a survey}.
         one, other: labels.
         metric: of the survey; "loss_range" is its loss_high - loss_low, "shift" the mean over the
             layers.
     """
     wide = {
-        name: looks[name].pivot_table(index=["seed", "step"], columns="metric", values="value")
+        name: surveys[name].pivot_table(index=["seed", "step"], columns="metric", values="value")
         for name in (one, other)
     }
     for table in wide.values():
@@ -73,8 +72,9 @@ def log_ratios(looks: dict[str, pd.DataFrame], one: str, other: str, metric: str
 
 
 def movement(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """Measure how far the mean of a hidden unit moves from step to step, in the unit's standard
-    deviations, (R,), over units and steps.
+    """Measure how far a unit's mean moves in a step, in its standard deviations, (R,).
+
+    It is averaged over units and steps.
 
     The units are seen in train mode, after their activation, with the noise that the step itself
     draws.
@@ -93,8 +93,9 @@ def movement(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
 
 
 def theorem(recipe: Recipe, seeds: Sequence[int], every: int) -> pd.DataFrame:
-    """Check the theorem on every hidden unit along runs with batch norm, eps = 0: one row a step,
-    layer and seed.
+    """Check the theorem on every hidden unit along runs with batch norm, eps = 0.
+
+    One row a step, layer and seed.
 
     Columns: ``units``; ``error``, the largest difference of the two sides over gamma²/sigma²
     ‖dL/dz‖²; ``slide``, the same with the slide's second term; ``broken``, units whose gradient is
@@ -117,8 +118,9 @@ def theorem(recipe: Recipe, seeds: Sequence[int], every: int) -> pd.DataFrame:
 
 
 def _sides(params: Stack, batch: Batch, depth: int, layer: int) -> list[tuple[float, ...]]:
-    """Return of one layer of R runs: units, error, the slide's error, and how many units break the
-    two bounds.
+    """Compare both sides of the theorem and of the slide's form in one layer of R runs.
+
+    Returns the units, the error, the slide's error, and how many units break the two bounds.
     """
     y, z, dy, dz = _gradients(params, batch, depth, layer)
     _, _, _, plain = _gradients(params, batch, depth, layer, without=layer)
@@ -151,8 +153,9 @@ def _sides(params: Stack, batch: Batch, depth: int, layer: int) -> list[tuple[fl
 def _gradients(
     params: Stack, batch: Batch, depth: int, layer: int, without: int = 0
 ) -> tuple[Tensor, ...]:
-    """Return a layer's inputs y and outputs z of batch norm and the loss's gradients in them, every
-    unit of every run a channel.
+    """Return a layer's inputs and outputs of batch norm and the gradients in them.
+
+    Every unit of every run is a channel.
     """
     with torch.enable_grad():
         h, pairs = batch.x, []
@@ -189,7 +192,7 @@ OWN = ("nothing", "scale", "all")
 
 
 def two_domains(kind: str, train_size: int = 1000, valid_size: int = 1000) -> Dataset:
-    """Load MNIST-1D in which every second round of ten signals comes from the second domain.
+    """Load MNIST-1D with every second round of ten signals taken from a second domain.
 
     The first input of a signal is 0 or 1, its domain: every network may see it.
 
@@ -210,9 +213,7 @@ def two_domains(kind: str, train_size: int = 1000, valid_size: int = 1000) -> Da
 
 
 def _mixed(x: Tensor, kind: str, classes: int) -> Tensor:
-    """Put the domain in front, (N, 1 + D): classes take turns, so whole rounds of them go to one
-    domain and then to the other.
-    """
+    """Put the domain in front, (N, 1 + D), in turn for whole rounds of the classes."""
     domain = (torch.arange(len(x), device=x.device) // classes % 2)[:, None].to(x.dtype)
     return torch.cat([domain, torch.where(domain > 0, KINDS[kind](x), x)], 1)
 
@@ -279,9 +280,7 @@ def _norm(
     member: Tensor,
     training: bool,
 ) -> Tensor:
-    """Normalize z (R, B, H), whose samples belong to domains by ``member`` (R, B, 2), one 1 in each
-    row.
-    """
+    """Normalize z (R, B, H) by domain; ``member`` (R, B, 2) has one 1 in each row."""
     one = torch.ones_like(member[..., :1])
     mean, var = buffers[f"mean{layer}"], buffers[f"var{layer}"]
     # with shared statistics every sample is in the one group
@@ -299,8 +298,9 @@ def _norm(
 
 
 def domain_study(arms: Sequence[Arm], kind: str, seeds: Sequence[int]) -> Result:
-    """Train every arm from every seed on the two domains and measure the end: as ``study``, but
-    nothing is kept on disk.
+    """Train every arm from every seed on the two domains and measure the end.
+
+    As ``study``, but nothing is stored on disk.
     """
     dataset, table = two_domains(kind), []
     with runtime.one_thread():
@@ -325,9 +325,7 @@ def domain_study(arms: Sequence[Arm], kind: str, seeds: Sequence[int]) -> Result
 
 
 class Log(NamedTuple):
-    """What one unit of a batch norm layer saw in training, and what it made of a test batch in eval
-    mode.
-    """
+    """One unit of a batch norm layer: its training batches, a test batch, and the outputs."""
 
     batches: Tensor
     """(T, B, 1) the training batches in their order."""
@@ -343,8 +341,9 @@ FAULTY_RUNS = {"A": "momentum_swapped", "B": "train_mode", "C": "healthy"}
 
 
 def faulty_runs(momentum: float = 0.1) -> dict[str, Log]:
-    """Run three codes that claim to be batch norm on one unit: 12 training batches of 20 signals,
-    then a test batch of one class.
+    """Run three codes that claim to be batch norm on one unit.
+
+    12 training batches of 20 signals, then a test batch of one class.
     """
     z, dataset = hidden_unit(), datasets.load("mnist1d")
     batches = z[:240].view(12, 20, 1).double()

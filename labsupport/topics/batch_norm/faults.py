@@ -1,6 +1,4 @@
-"""Compute what a healthy layer of batch norm and five faulty ones put out in eval mode, and tell
-which one it was.
-"""
+"""Compute what batch norm and five faulty versions put out in eval mode, and diagnose a log."""
 
 import torch
 from torch import Tensor
@@ -9,8 +7,7 @@ from labsupport.topics.batch_norm import reference as bn
 
 
 def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
-    r"""What a layer puts out for a test batch after its training batches, if it is healthy and if
-    it has one of five faults.
+    r"""Compute a layer's outputs for a test batch, if it is healthy and with each of five faults.
 
     ``healthy``: eval mode by running statistics that started at 0 and 1. ``train_mode``: by the
     statistics of the test batch. ``never_updated``: the running statistics are still 0 and 1.
@@ -57,8 +54,7 @@ def suspects(batches: Tensor, x: Tensor, momentum: float) -> dict[str, Tensor]:
 
 
 def diagnose(batches: Tensor, x: Tensor, out: Tensor, momentum: float) -> str:
-    """Name what a layer of batch norm really did in eval mode, from its training batches and its
-    outputs.
+    """Name what a layer did in eval mode, from its training batches and its outputs.
 
     Args:
         batches, x, momentum: as in :func:`suspects`, which lists the names.
@@ -71,5 +67,5 @@ def diagnose(batches: Tensor, x: Tensor, out: Tensor, momentum: float) -> str:
 
 
 def closest(out: Tensor, candidates: dict[str, Tensor]) -> str:
-    """The name of the candidate with the least squared distance from ``out``."""
+    """Name the candidate with the least squared distance from ``out``."""
     return min(candidates, key=lambda name: (candidates[name] - out).square().sum().item())

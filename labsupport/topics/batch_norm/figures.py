@@ -1,6 +1,4 @@
-"""Draw what a batch does to one unit, two maps side by side, the landscape's three bands, and three
-codes to diagnose.
-"""
+"""Draw batch dependence, maps side by side, the loss landscape, and codes to diagnose."""
 
 import numpy as np
 import pandas as pd
@@ -17,8 +15,7 @@ SIGNAL = 1.9
 
 
 def batch_dependence(batch_size: int, batch: int) -> Figure:
-    """Draw one signal in a batch of a certain size: the unit's values there, and what becomes of
-    the signal's own.
+    """Draw one unit's values in a batch, and what becomes of one signal's own.
 
     Args:
         batch_size: how many are in the batch, the signal among them.
@@ -55,9 +52,7 @@ def batch_dependence(batch_size: int, batch: int) -> Figure:
 
 
 def two_maps(result: Result, metric: str, epoch: int) -> Figure:
-    """Draw an accuracy over learning rate and gain without and with batch norm, at one of the
-    measured epochs.
-    """
+    """Draw accuracy over learning rate and gain, without and with batch norm, at one epoch."""
     at = result.table[result.table["epoch"] == epoch]
     moment = Result(at, result.diverged, result.arms, result.seeds, result.seconds)
     fig, axes = plots.figure(2, width=8.6, height=3.2)
@@ -72,14 +67,15 @@ def two_maps(result: Result, metric: str, epoch: int) -> Figure:
     return fig
 
 
-def draw_landscape(looks: dict[str, pd.DataFrame]) -> Figure:
-    """Draw the three probes along runs, {label: a survey}: losses and changes of the gradient as
-    bands, the smoothness as lines.
+def draw_landscape(surveys: dict[str, pd.DataFrame]) -> Figure:
+    """Draw the three probes along runs, {label: a survey}.
+
+    Losses and changes of the gradient are bands, the smoothness is a line.
 
     The bands are those of the first two runs alone; more of them would cover each other.
     """
     fig, axes = plots.figure(3, width=10, height=3.3)
-    for i, (label, table) in enumerate(looks.items()):
+    for i, (label, table) in enumerate(surveys.items()):
         means = table.pivot_table(index="step", columns="metric", values="value")
         style = {**plots.look(i), "marker": None, "lw": 1.2}
         for ax, metric in zip(axes[:2] if i < 2 else (), ("loss", "predictiveness"), strict=False):

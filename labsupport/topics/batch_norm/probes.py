@@ -1,5 +1,4 @@
-"""Measure a network with batch norm in train mode on test samples: by the batch's classes, size
-and statistics.
+"""Accuracy of a network with batch norm in train mode, by the batch's classes and size.
 
 The running statistics are left as they were.
 """
@@ -41,8 +40,7 @@ class BatchDependence:
 
 @dataclass(frozen=True)
 class Drift:
-    """Test accuracy when every test input has become ``stretch * x + offset``: a sensor that has
-    drifted.
+    """Test accuracy when every test input is ``stretch * x + offset``: a drifted sensor.
 
     ``drift_eval``: by the statistics of training. ``drift_bulk``: in train mode, mixed batches, by
     the test set's own statistics. ``drift_sorted``: the same in batches sorted by class.
@@ -76,9 +74,7 @@ def shuffled(y: Tensor) -> Tensor:
 def accuracy_in_batches(
     net: Net, params: Stack, buffers: dict[str, Tensor], x: Tensor, y: Tensor, size: int
 ) -> Tensor:
-    """Compute the accuracy (R,) of train-mode passes over consecutive batches of ``size`` samples
-    (N, ...).
-    """
+    """Measure accuracy (R,) in train mode over consecutive batches of ``size`` samples."""
     runs, right = len(params.flat), params.flat.new_zeros(len(params.flat))
     aside = {name: buffer.clone() for name, buffer in buffers.items()}
     whole = len(y) // size * size

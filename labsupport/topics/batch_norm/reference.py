@@ -15,7 +15,7 @@ from labsupport.ops.precision import widened
 
 
 class Statistics(NamedTuple):
-    """Of each channel of a batch."""
+    """Mean and variance of each channel of a batch."""
 
     mean: Tensor
     """(C,)"""
@@ -219,8 +219,7 @@ def update_running(running: Statistics, batch: Statistics, *, momentum: float = 
 def running_step(
     mean: Tensor, var: Tensor, x: Tensor, *, momentum: float = 0.1
 ) -> tuple[Tensor, Tensor]:
-    r"""Move the running statistics by one more training batch: :func:`update_running` of the batch
-    itself.
+    r"""Move the running statistics by one training batch, with :func:`update_running`.
 
     Args:
         mean, var: the running statistics before the batch, (C,).
@@ -242,7 +241,7 @@ def running_step(
 
 
 class BatchNorm(nn.Module):
-    """Batch norm as a layer with two modes, and statistics for each of ``domains`` kinds of input.
+    """Batch norm as a layer with two modes, with statistics for each of ``domains``.
 
     In train mode a batch is normalized by its own statistics, and the running ones move. In eval
     mode it is normalized by the running ones. With more than one domain each has scale, shift and
@@ -280,7 +279,7 @@ class BatchNorm(nn.Module):
         self.register_buffer("var", torch.ones(domains, channels))
 
     def forward(self, x: Tensor, domain: int = 0) -> Tensor:
-        """y like x (B, C, ...), a batch of one domain."""
+        """Normalize x (B, C, ...), a batch of one domain."""
         gamma, beta = self.gamma[domain], self.beta[domain]
         if not self.training:
             return normalize(x, self.mean[domain], self.var[domain], gamma, beta, eps=self.eps)
@@ -328,8 +327,9 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, groups: int, eps: floa
 
 
 def squared_gradient(dz: Tensor, y_hat: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
-    r"""Compute the gradient's squared length under batch norm: the theorem of Santurkar et al. as
-    an equation.
+    r"""Compute the gradient's squared length under batch norm.
+
+    This is the theorem of Santurkar et al. as an equation.
 
     .. math::
         \left\lVert\frac{\partial L}{\partial y_j}\right\rVert^2 = \frac{\gamma^2}{\sigma_j^2}\left(
@@ -360,7 +360,7 @@ def _all_but_channels(x: Tensor) -> list[int]:
 
 
 def _along(value: Tensor, x: Tensor) -> Tensor:
-    """(C,) as (1, C, 1, ...) beside x."""
+    """View (C,) as (1, C, 1, ...) beside x."""
     return value.reshape(1, -1, *[1] * (x.dim() - 2))
 
 

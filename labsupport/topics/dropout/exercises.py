@@ -54,8 +54,9 @@ def _mask_inputs(draw):
 
 @st.composite
 def _pass_inputs(draw):
-    """Some passes are certain, and agree: then the mean is 0 or 1, and 0 ln 0 has to be dealt
-    with.
+    """Draw passes, some of them certain and in agreement.
+
+    Then the mean is 0 or 1, and 0 ln 0 has to be dealt with.
     """
     size, dtype = one_of(draw, 1, 2, 3), one_of(draw, *DTYPES)
     means, logits = one_of(
@@ -402,8 +403,7 @@ _CASES = (
 
 @st.composite
 def _logs(draw):
-    """A log that tells: some unit is let through in training, and no other implementation leaves
-    the same one.
+    """Draw a log that only one implementation leaves, with some unit let through in training.
 
     The first unit of the first sample is kept by every layer in training, and dropped by one that
     drops in evaluation.
@@ -516,9 +516,7 @@ def single_loss_called_one_mask(h, trained, evaluated, drop):
 
 
 def diagnose_by_trial(h, trained, evaluated, drop):
-    """Rebuild what each suspect would have put out from the zeros in the log, and see which one
-    fits.
-    """
+    """Rebuild each suspect's outputs from the zeros in the log and see which one fits."""
     alive, kept = h != 0, (trained != 0).to(h.dtype)
     if ((evaluated == 0) & alive).any():
         return "eval_drops"

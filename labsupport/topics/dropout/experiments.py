@@ -1,6 +1,4 @@
-"""One sum under every mask, seven layers that call themselves dropout, and the lecture's code made
-to run.
-"""
+"""A sum under every mask, seven versions of dropout, and the lecture's training loop."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,16 +16,15 @@ Batches = list[tuple[Tensor, Tensor]]
 
 
 def contributions(units: int) -> Tensor:
-    """Split the pre-activation z = 1 among an even number of units: large parts and small negative
-    ones, (n,).
+    """Split the pre-activation z = 1 among an even number of units, (n,).
+
+    The parts are large ones and small negative ones.
     """
     return torch.tensor([2.5, -0.5], dtype=torch.float64).repeat(units // 2) / units
 
 
 def sums(units: int, drop: float) -> tuple[Tensor, Tensor]:
-    """Sum what each mask keeps, without any scaling; also the probability of each mask: both
-    (2^n).
-    """
+    """Sum what each mask leaves, unscaled; return also the masks' probabilities, both (2^n)."""
     masks = do.all_masks(units)
     return masks @ contributions(units), do.mask_probability(masks, keep=1 - drop)
 
@@ -56,7 +53,7 @@ FAULTY_RUNS = {"A": "scaled_twice", "B": "lecture", "C": "one_mask"}
 
 
 class Log(NamedTuple):
-    """What went into a dropout layer and what came out."""
+    """The inputs and outputs of a dropout layer."""
 
     h: Tensor
     """(B, D) activations that went in."""
@@ -76,7 +73,7 @@ class FaultyRun(NamedTuple):
 
 
 class Layer(nn.Module):
-    """Wrap one of LAYERS as a module that draws its numbers from a generator of its own."""
+    """One of LAYERS as a module that draws its numbers from a generator of its own."""
 
     def __init__(self, name: str, drop: float):
         super().__init__()
@@ -88,8 +85,9 @@ class Layer(nn.Module):
 
 
 def faulty_runs(drop: float = 0.2, epochs: int = 30) -> dict[str, FaultyRun]:
-    """Train one small network on 500 signals of MNIST-1D with three layers that call themselves
-    dropout; one of them is right.
+    """Train one network with three layers that claim to be dropout; one of them is right.
+
+    The network is small; the data are 500 signals of MNIST-1D.
     """
     dataset = datasets.load("mnist1d", train_size=500)
     return {
@@ -129,8 +127,9 @@ class NN(nn.Module):
 
 
 def slide_loop(model, loader, epochs, loss_func=F.cross_entropy):
-    """Run the loop of both halves of the slide; it also counts, as anyone would add it, and
-    returns each epoch's accuracy.
+    """Run the slide's training and test loops; return each epoch's accuracy.
+
+    The slide counts no accuracy; it is added in the plainest way.
     """
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     counted = []
@@ -149,7 +148,7 @@ def slide_loop(model, loader, epochs, loss_func=F.cross_entropy):
 
 @torch.no_grad()
 def accuracy(model, loader):
-    """Measure accuracy as it should be: eval mode, no gradient, no step."""
+    """Measure accuracy in eval mode, without gradients and without steps."""
     model.eval()
     right = 0
     for data, target in loader:
@@ -158,7 +157,7 @@ def accuracy(model, loader):
 
 
 def slide_study(seeds=range(10), epochs: int = 5) -> pd.DataFrame:
-    """Train the lecture's network on 1,000 digits from each seed: accuracies, one row a seed.
+    """Train the lecture's network on 1,000 digits from each seed: accuracies, a row a seed.
 
     ``honest`` and ``reported``: on 1,000 test digits, by ``accuracy`` after training, and by the
     slide's second loop in its last epoch. ``fresh_before`` and ``fresh``: on 1,000 digits that

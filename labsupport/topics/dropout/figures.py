@@ -1,4 +1,4 @@
-"""One pre-activation under every mask, and the training losses of the runs to diagnose."""
+"""Draw a pre-activation under every mask, and the training losses of the runs to diagnose."""
 
 from matplotlib.figure import Figure
 
@@ -7,9 +7,7 @@ from labsupport.topics.dropout.experiments import FaultyRun, sums
 
 
 def all_sums(units: int = 8, drop: float = 0.5) -> Figure:
-    """Draw how one pre-activation is distributed in training by each convention, with what
-    inference puts in its place.
-    """
+    """Draw by convention a pre-activation's distribution in training and its inference value."""
     values, likely = sums(units, drop)
     fig, axes = plots.figure(2, width=7.2, height=3.3, sharey=True)
     for i, (ax, name, scale) in enumerate(

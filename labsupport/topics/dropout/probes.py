@@ -1,5 +1,4 @@
-"""Probes of networks trained with dropout: with units taken out, in the wrong mode, as an ensemble
-of masks, and on out-of-distribution inputs.
+"""Probes of dropout: units taken out, the wrong mode, ensembles, and uncertainty.
 
 Every run is given the same masks, so a run measures the same alone or among fifty.
 """
@@ -19,8 +18,9 @@ from labsupport.types import Dataset
 
 @dataclass(frozen=True)
 class Knockout:
-    """Measure test accuracy with a share of the hidden units taken out at random:
-    ``accuracy_without_<share>``.
+    """Accuracy with a share of the hidden units taken out: ``accuracy_without_<share>``.
+
+    It is measured on the test part; the units are random.
 
     Each sample loses other units; those that stay are divided by 1 - share, as in training with
     dropout.
@@ -48,8 +48,9 @@ class Knockout:
 
 @dataclass(frozen=True)
 class WrongMode:
-    """Measure test accuracy with training's dropout left on: the mean ``train_mode_accuracy`` over
-    passes and its standard deviation ``train_mode_std``.
+    """Test accuracy with dropout left on: ``train_mode_accuracy``, ``train_mode_std``.
+
+    They are the mean over passes and its standard deviation.
 
     Args:
         passes: evaluations of the whole test part.
@@ -68,8 +69,9 @@ class WrongMode:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Measure test accuracy of the mean of T sub-networks: ``accuracy_of_<T>``. Each sample has
-    masks of its own.
+    """Test accuracy of the mean of T sub-networks, ``accuracy_of_<T>``.
+
+    Each sample has masks of its own.
 
     ``accuracy_of_1`` is the mean over all the single sub-networks.
 
@@ -95,8 +97,7 @@ class Ensemble:
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """Measure how well a network's uncertainty ranks its errors and out-of-distribution inputs:
-    areas under the ROC curve.
+    """AUROC of a network's uncertainty for its errors and for out-of-distribution inputs.
 
     ``<event>_single`` by the entropy of one pass in eval mode, ``<event>_mc`` by the entropy of the
     mean of several passes with dropout left on, ``<event>_mutual`` by what the passes disagree on:
@@ -131,7 +132,7 @@ class Uncertainty:
     def _uncertainties(
         self, net: MLP, params: Stack, buffers: dict[str, Tensor], x: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Three measures of uncertainty and the prediction of the single pass, each (R, N)."""
+        """Compute three measures of uncertainty and the single pass's prediction, each (R, N)."""
         single = net.forward(
             params, buffers, x.to(params.flat.dtype).expand(len(params.flat), *x.shape)
         ).softmax(-1)
@@ -146,7 +147,7 @@ class Uncertainty:
 
 
 def out_of_distribution(x: Tensor) -> dict[str, Tensor]:
-    """Make of inputs (N, ...) as many that no network was trained on.
+    """Make inputs that no network was trained on, as many as those given (N, ...).
 
     ``shuffled``: each input with its numbers in another order, the same for all; ``noise``: white
     noise with the mean and standard deviation of x.
@@ -157,8 +158,9 @@ def out_of_distribution(x: Tensor) -> dict[str, Tensor]:
 
 
 def auroc(happened: Tensor, score: Tensor) -> Tensor:
-    """Measure the area under the ROC curve of a score (R, N) for an event (R, N): (R,), NaN where
-    all or none happened.
+    """Measure the area under the ROC curve of scores for an event, both (R, N): (R,).
+
+    NaN where all or none happened.
     """
     mixed = happened.any(1) & ~happened.all(1)
     found = [
@@ -171,8 +173,9 @@ def auroc(happened: Tensor, score: Tensor) -> Tensor:
 def passes(
     net: MLP, params: Stack, buffers: dict[str, Tensor], x: Tensor, rate: float | Tensor, count: int
 ) -> Tensor:
-    """Predict class probabilities (T, R, N, K) of inputs (N, ...) in T passes, each unit dropped
-    with probability ``rate``.
+    """Predict class probabilities (T, R, N, K) in T passes with dropout at ``rate``.
+
+    Inputs are (N, ...).
 
     Raises:
         ValueError: if there is no pass, or the network has batch norm.
@@ -206,5 +209,5 @@ def _with_rate(net: MLP, rate: float | Tensor) -> MLP:
 
 
 def _accuracies(probabilities: Tensor, y: Tensor) -> Tensor:
-    """(T, R) of probabilities (T, R, N, K)."""
+    """Compute accuracies (T, R) of probabilities (T, R, N, K)."""
     return (probabilities.argmax(-1) == y).to(probabilities.dtype).mean(-1)

@@ -1,5 +1,4 @@
-r"""Dropout: masks, both conventions, the ensemble of sub-networks, and what Monte-Carlo dropout
-makes of it.
+r"""Dropout: masks, both conventions, the ensemble of sub-networks, Monte Carlo dropout.
 
 Symbols: h activations of a layer, u numbers drawn uniformly from [0, 1), m a mask of zeros and
 ones, p the probability that a unit is *kept* (the lecture's p), r = 1 - p the probability that it
@@ -15,7 +14,7 @@ from labsupport.ops.precision import widened
 
 
 def keep_mask(u: Tensor, drop: float) -> Tensor:
-    r"""Which units stay.
+    r"""Make the mask of units that stay from uniform numbers.
 
     .. math:: m_i = \mathbb 1[u_i \ge r]
 
@@ -40,7 +39,7 @@ def keep_mask(u: Tensor, drop: float) -> Tensor:
 
 
 def lecture_dropout(h: Tensor, u: Tensor, *, keep: float) -> Tensor:
-    r"""Training in the lecture's convention: zero some units, leave the others as they are.
+    r"""Train in the lecture's convention: zero some units, leave the others as they are.
 
     .. math:: \tilde h_i = m_i h_i, \qquad P(m_i = 1) = p
 
@@ -64,7 +63,7 @@ def lecture_dropout(h: Tensor, u: Tensor, *, keep: float) -> Tensor:
 
 
 def lecture_linear(weight: Tensor, bias: Tensor, h: Tensor, *, keep: float) -> Tensor:
-    r"""The next layer at inference in the lecture's convention: all units, each scaled by p.
+    r"""Compute the next layer at inference by the lecture: all units, each scaled by p.
 
     .. math:: z = W (p\,h) + b
 
@@ -87,7 +86,7 @@ def lecture_linear(weight: Tensor, bias: Tensor, h: Tensor, *, keep: float) -> T
 
 
 def inverted_dropout(h: Tensor, u: Tensor, *, drop: float, training: bool = True) -> Tensor:
-    r"""Inverted dropout, PyTorch's convention: scale in training, do nothing at inference.
+    r"""Apply PyTorch's convention: scale in training, do nothing at inference.
 
     .. math::
 
@@ -115,8 +114,7 @@ def inverted_dropout(h: Tensor, u: Tensor, *, drop: float, training: bool = True
 
 
 class InvertedDropout(nn.Module):
-    r"""PyTorch's dropout as a module: :func:`inverted_dropout` in train mode, the identity in eval
-    mode.
+    r""":func:`inverted_dropout` as a module: the identity in eval mode.
 
     Args:
         drop: :math:`r` in [0, 1), the probability that a unit is dropped.
@@ -137,8 +135,7 @@ class InvertedDropout(nn.Module):
 
 
 class LectureDropout(nn.Module):
-    r"""The lecture's dropout as a module: :func:`lecture_dropout` in train mode, times p in eval
-    mode.
+    r""":func:`lecture_dropout` as a module: times p in eval mode.
 
     Args:
         keep: :math:`p` in (0, 1], the probability that a unit is kept.
@@ -158,7 +155,7 @@ class LectureDropout(nn.Module):
 
 
 def all_masks(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Every mask of n units, shape (2^n, n), in the order of binary counting.
+    """List every mask of n units, (2^n, n), in the order of binary counting.
 
     Raises:
         ValueError: if n is not in 1 to 16: there are 2^n of them.
@@ -169,7 +166,7 @@ def all_masks(n: int, dtype: torch.dtype = torch.float64) -> Tensor:
 
 
 def mask_probability(mask: Tensor, *, keep: float) -> Tensor:
-    r"""How likely a mask is, each unit being kept on its own.
+    r"""Compute the probability of a mask whose units are kept independently.
 
     .. math:: P(m) = \prod_i p^{m_i} (1-p)^{1-m_i}
 
@@ -190,7 +187,7 @@ def mask_probability(mask: Tensor, *, keep: float) -> Tensor:
 
 
 def geometric_mean(log_probabilities: Tensor, weights: Tensor) -> Tensor:
-    r"""The normalized geometric mean of distributions.
+    r"""Compute the normalized geometric mean of distributions.
 
     .. math:: \bar q_k = \frac{\prod_m (q_k^{(m)})^{P(m)}}{\sum_j \prod_m (q_j^{(m)})^{P(m)}}
 
@@ -216,8 +213,9 @@ def geometric_mean(log_probabilities: Tensor, weights: Tensor) -> Tensor:
 
 
 def sub_networks(weight: Tensor, bias: Tensor, x: Tensor, *, keep: float) -> tuple[Tensor, Tensor]:
-    r"""All 2^n sub-networks of one softmax layer with its inputs dropped in the lecture's
-    convention.
+    r"""Compute all 2^n sub-networks of a softmax layer with dropped inputs.
+
+    The convention is the lecture's.
 
     .. math:: q^{(m)} = \operatorname{softmax}\bigl(W (m \circ x) + b\bigr)
 
@@ -238,7 +236,7 @@ def sub_networks(weight: Tensor, bias: Tensor, x: Tensor, *, keep: float) -> tup
 
 
 def mc_dropout(logits: Tensor) -> tuple[Tensor, Tensor]:
-    r"""What T passes with dropout left on predict together, and how unsure they are.
+    r"""Compute the mean prediction of T passes with dropout left on, and its uncertainty.
 
     .. math:: \bar q = \frac1T \sum_{t=1}^T \operatorname{softmax}(z^{(t)}), \qquad
         H(\bar q) = -\sum_k \bar q_k \ln \bar q_k
@@ -263,7 +261,9 @@ def mc_dropout(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def mc_update(mean: Tensor, logit: Tensor, t: int) -> tuple[Tensor, Tensor]:
-    r"""Two classes, one logit: take pass t into the running mean. No pass need be kept in memory.
+    r"""Update the running mean by pass t, for two classes and one logit.
+
+    No pass has to stay in memory.
 
     .. math:: \bar q_t = \bar q_{t-1} + \frac{\sigma(z_t) - \bar q_{t-1}}{t}, \qquad
         H_t = -\bar q_t \ln \bar q_t - (1 - \bar q_t) \ln(1 - \bar q_t)
@@ -289,7 +289,7 @@ def mc_update(mean: Tensor, logit: Tensor, t: int) -> tuple[Tensor, Tensor]:
 
 
 def diagnose(h: Tensor, trained: Tensor, evaluated: Tensor, drop: float) -> str:
-    r"""Name what a dropout layer does, from a log of what went in and what came out in either mode.
+    r"""Name what a dropout layer does, from a log of its inputs and outputs in either mode.
 
     The kept units tell the factor s of training, the evaluation its factor e, the zeros the rest.
     With
@@ -317,7 +317,7 @@ def diagnose(h: Tensor, trained: Tensor, evaluated: Tensor, drop: float) -> str:
 
 
 def factors(drop: float) -> dict[str, tuple[float, float]]:
-    """What each implementation multiplies a kept unit by: in training, in evaluation."""
+    """Tabulate by what each implementation multiplies a kept unit, in training and evaluation."""
     keep = 1 - drop
     return {
         "inverted": (1 / keep, 1.0),
@@ -329,21 +329,22 @@ def factors(drop: float) -> dict[str, tuple[float, float]]:
 
 
 def factor(h: Tensor, out: Tensor) -> float:
-    """What a layer multiplies the units by that it lets through; 1 if it lets none through."""
+    """Find the factor on the units that a layer lets through; 1 if it lets none through."""
     through = (h != 0) & (out != 0)  # a unit that put out 0 has no ratio
     return float((out[through] / h[through]).median()) if bool(through.any()) else 1.0
 
 
 def nearest(s: float, e: float, candidates: dict[str, tuple[float, float]]) -> str:
-    """The name whose pair of factors is closest."""
+    """Name the implementation whose pair of factors is closest."""
     return min(
         candidates, key=lambda name: abs(candidates[name][0] - s) + abs(candidates[name][1] - e)
     )
 
 
 def one_mask(h: Tensor, out: Tensor) -> bool:
-    """Whether each unit is lost for all samples in which it is alive, or for none, and one is lost
-    for two at least.
+    """Tell whether all samples share one mask: a unit is lost for all of them or for none.
+
+    Only samples in which it is alive count, and one unit at least is lost for two of them.
     """
     alive = h != 0
     gone = alive & (out == 0)

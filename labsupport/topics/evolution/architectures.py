@@ -1,5 +1,6 @@
-"""Search for an architecture: a small space of networks, each trained once by gradient descent, and
-two searches that look up what was trained.
+"""Architecture search: a table of trained networks, and two searches that look them up.
+
+The space is small; each network was trained once by gradient descent.
 """
 
 import itertools
@@ -51,9 +52,7 @@ Table = Mapping[Genome, list[tuple[float, float]]]
 
 
 def tabulate(seeds: Sequence[int] = range(10)) -> Table:
-    """Train every genome of the space from each seed. A run that diverged gets the accuracy of
-    chance.
-    """
+    """Train every genome from each seed; a diverged run gets the accuracy of chance."""
     arms = [Arm(str(i), recipe(genome)) for i, genome in enumerate(SPACE)]
     result = study(arms, seeds)
     parts = [
@@ -82,8 +81,7 @@ def search(
     population: int = 10,
     tournament: int = 4,
 ) -> list[float]:
-    """Search once, and return after each trained network the test accuracy of the best genome so
-    far.
+    """Search once; return the best genome's test accuracy after each trained network.
 
     Both kinds begin with the same random genomes. From then on random search goes on drawing, and
     evolution mutates the best of a random ``tournament`` among the youngest ``population`` genomes.
@@ -123,9 +121,7 @@ def search(
 
 
 def courses(table: Table, budget: int = 60, repeats: int = 50) -> dict[str, pd.DataFrame]:
-    """Run both searches on every column of the table, and average over ``repeats`` searches each:
-    (column, trained networks).
-    """
+    """Average ``repeats`` searches of each kind: (column of the table, trained networks)."""
     columns, spent = range(len(table[SPACE[0]])), range(1, budget + 1)
     return {
         name: pd.DataFrame(

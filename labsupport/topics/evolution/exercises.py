@@ -1,6 +1,4 @@
-"""The exercises of the chapter on evolution: selection, mutation, the antithetic estimate, ranks,
-and a log to diagnose.
-"""
+"""Exercises on evolution: selection, mutation, the antithetic estimate, ranks, a log."""
 
 import torch
 from hypothesis import strategies as st
@@ -16,9 +14,7 @@ _NOISE = (1.0, -1.0, 2.0, 0.5, -3.0)
 
 
 def _wrong(name, hint, answer):
-    """Give a short wrong answer the name and the hint that a longer one has as a function of its
-    own.
-    """
+    """Give a short wrong answer its name and its hint, as a function of its own has them."""
     answer.__name__, answer.__doc__ = name, hint
     return answer
 
@@ -437,7 +433,7 @@ GENERATIONS = (
         ),
     ),
     _wrong(
-        "variance_for_deviation",
+        "variance_for_std",
         "You multiplied the noise by σ². σ is the standard deviation of a mutation, so it "
         "multiplies the noise itself.",
         lambda population, losses, picks, noise, *, parents, sigma: _bred(
@@ -445,7 +441,7 @@ GENERATIONS = (
         ),
     ),
     _wrong(
-        "deviation_of_variance",
+        "std_of_variance",
         "You multiplied the noise by the root of σ. σ is the standard deviation of a mutation"
         " already.",
         lambda population, losses, picks, noise, *, parents, sigma: _bred(
@@ -608,8 +604,9 @@ def _by_children(
     near=lambda child, elite: bool(((child - elite).abs() <= 0.01 * elite).all()),
     worse=lambda child, elite: bool((child >= elite).all()),
 ):
-    """The reference with another test of the children's losses (T, N - 1) against their elites' (T,
-    1).
+    """Run the reference with another test of children against elites.
+
+    The losses are (T, N - 1) and (T, 1).
     """
 
     def answer(losses, used, chosen):

@@ -1,6 +1,4 @@
-"""Train what no common recipe covers: hard thresholds with a straight-through slope, steps to a
-loss, populations on a staircase, the estimate on known functions, evolutions with a fault.
-"""
+"""Hard thresholds, steps to a loss, populations on a staircase, evolutions with a fault."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,15 +23,16 @@ from labsupport.types import Arm, Batch, Dataset, Net, Recipe, Rule
 
 @dataclass(frozen=True)
 class StraightThrough:
-    """A straight-through gradient estimator for one hidden layer of hard thresholds: the backward
-    pass takes sign(z) for z clipped to [-1, 1].
+    """A straight-through gradient estimator for one hidden layer of hard thresholds.
+
+    The backward pass takes sign(z) for z clipped to [-1, 1].
 
     It is no gradient of anything. Run by run it is what autograd finds for ``soft + (sign(z) -
     soft).detach()``.
     """
 
     def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
-        """Keep no state."""
+        """Return an empty state."""
 
     def __call__(
         self,
@@ -63,17 +62,16 @@ class StraightThrough:
 
 
 def parameters(recipe: Recipe) -> int:
-    """Count the weights and biases of the recipe's network, at the size at which this profile
-    trains it.
-    """
+    """Count the weights and biases of the recipe's network at this profile's size."""
     return sum(
         (fan_in + 1) * fan_out for fan_in, fan_out in pairwise(profiles.sized(recipe).model.sizes)
     )
 
 
 def largest_slope(net: Net, dataset: Dataset, seeds: Sequence[int], layer: int = 1) -> float:
-    """Find the largest derivative of the loss in any weight of a layer by backpropagation, over
-    fresh networks of all seeds.
+    """Find the largest derivative of the loss in a layer's weights, over fresh networks.
+
+    It is found by backpropagation, over all seeds.
     """
     params, buffers = net.init([runtime.generator(seed, "init") for seed in seeds])
     params, runs = Stack.of(params), len(seeds)
@@ -90,8 +88,9 @@ def largest_slope(net: Net, dataset: Dataset, seeds: Sequence[int], layer: int =
 
 
 def largest_change(net: Net, dataset: Dataset, seeds: Sequence[int], step: float = 1e-9) -> float:
-    """Find the largest change of the 0-1 loss when all weights of a fresh network are moved by
-    ``step`` in a random direction, in float64.
+    """Find the largest change of the 0-1 loss under a random move of length ``step``.
+
+    All weights of a fresh network are moved, in float64.
     """
     params, buffers = net.init([runtime.generator(seed, "init") for seed in seeds])
     here = Stack.of({name: p.double() for name, p in params.items()})
@@ -111,8 +110,9 @@ def largest_change(net: Net, dataset: Dataset, seeds: Sequence[int], step: float
 def steps_to_loss(
     rule: Rule, rates: Sequence[float], seeds: Sequence[int], width: int, target: float, most: int
 ) -> tuple[float, pd.Series]:
-    """Count the steps on 100 signals of MNIST-1D until their loss is at ``target``, at the learning
-    rate that needs the fewest.
+    """Count the steps to the loss ``target`` at the learning rate that needs the fewest.
+
+    The data are 100 signals of MNIST-1D.
 
     The rate is chosen on the training loss itself, for it is the loss that is asked about; a rate
     with which some run never gets there is not chosen. A reported run that never gets there counts
@@ -146,8 +146,9 @@ START = (-1.5, 1.2)
 
 
 def staircase(w: Tensor) -> Tensor:
-    """Return a loss (...) over the plane (..., 2) that is made of level steps: its slope is zero
-    wherever it has one.
+    """Compute a loss (...) over the plane (..., 2) made of level steps.
+
+    Its slope is zero wherever it has one.
 
     An elongated bowl around (1, -0.5), rounded down to halves: what the 0-1 loss looks like from
     near.
@@ -204,8 +205,9 @@ def run_genetic(
 def run_strategy(
     sigma: float, generations: int, population: int = 20, lr: float = 0.6
 ) -> Trajectory:
-    """Run an evolution strategy with rank shaping on the staircase; its step is 8 ``lr`` sigma²
-    times the shaped estimate.
+    """Run an evolution strategy with rank shaping on the staircase.
+
+    Its step is 8 ``lr`` sigma² times the shaped estimate.
     """
     rng, w, trajectory = torch.Generator().manual_seed(2), torch.tensor(START), Trajectory([], [])
     for _ in range(generations + 1):
@@ -222,8 +224,9 @@ def run_strategy(
 
 
 def squared_cosines(pairs: int, parameters: int, curvature: float, repeats: int = 2000) -> Tensor:
-    """Draw cos² of the antithetic estimate with the gradient of g·w + curvature/2 w'Aw, many times
-    over, in float64.
+    """Draw cos² of the antithetic estimate with the gradient of g·w + curvature/2 w'Aw.
+
+    It is drawn many times over, in float64.
     """
     rng = torch.Generator().manual_seed(0)
     g, scales = (
@@ -246,8 +249,9 @@ def squared_cosines(pairs: int, parameters: int, curvature: float, repeats: int 
 
 
 def evaluations_on_a_bowl(parameters: int, pairs: int, runs: int, target: float = 0.01) -> Tensor:
-    """Count the evaluations (runs,) that the strategy takes on ½‖w‖² until the loss is ``target``
-    times what it was, at its best learning rate.
+    """Count the evaluations (runs,) until the loss on ½‖w‖² is ``target`` times its start.
+
+    They are counted at the strategy's best learning rate.
     """
     rng = torch.Generator().manual_seed(parameters)
     lr, w = pairs / (pairs + parameters + 1), torch.ones(runs, parameters).double()
@@ -269,8 +273,9 @@ FAULTY_RUNS = {"A": "stale_fitness", "B": "healthy", "C": "sigma_too_large"}
 
 
 class Log(NamedTuple):
-    """The arguments of ``diagnose``: three tensors (T, N), from the second generation on; the first
-    one has no elite yet.
+    """The arguments of ``diagnose``: three tensors (T, N), from the second generation on.
+
+    The first generation has no elite yet.
     """
 
     losses: Tensor
@@ -279,7 +284,7 @@ class Log(NamedTuple):
 
 
 class FaultyRun(NamedTuple):
-    """One evolution: its log, and what the log does not say."""
+    """An evolution with a fault: its log, and the truth that the log does not show."""
 
     log: Log
     truth: list[float]
@@ -287,8 +292,9 @@ class FaultyRun(NamedTuple):
 
 
 def evolve(fault: str, generations: int = 60, population: int = 20, parents: int = 5) -> FaultyRun:
-    """Run a genetic algorithm that fits the mean of five columns on batches of four samples, with
-    one fault or none.
+    """Run a genetic algorithm with one fault or none.
+
+    It fits the mean of five columns on batches of four samples.
     """
     rng = torch.Generator().manual_seed(1)
     sigma = {"sigma_too_large": 20.0, "sigma_too_small": 1e-4}.get(fault, 0.3)

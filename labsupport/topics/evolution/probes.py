@@ -1,4 +1,4 @@
-"""How well an evolution strategy's estimate points along the gradient."""
+"""The cosine between an evolution strategy's estimate and the gradient."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,8 +14,7 @@ from labsupport.types import Batch, Dataset, Net
 
 @dataclass(frozen=True)
 class Alignment:
-    """Measure the cosine between the estimate and the gradient by backpropagation, for populations
-    of several sizes.
+    """Cosine between the estimate and the gradient by backpropagation, by population size.
 
     Both are taken on the first ``samples`` of the training part. Metrics ``cosine_N`` and
     ``shaped_N``: the estimate from the losses, and from their ranks.
@@ -33,7 +32,7 @@ class Alignment:
     def __call__(
         self, net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
     ) -> dict[str, Tensor]:
-        """{metric: (R,)}."""
+        """Measure {metric: (R,)}."""
         runs, dtype = len(params.flat), params.flat.dtype
         x, y = dataset.x_train[: self.samples].to(dtype), dataset.y_train[: self.samples]
         seen = Batch(x.expand(runs, *x.shape), y.expand(runs, -1), 1, 1.0, ())

@@ -1,5 +1,4 @@
-r"""Learning by mutation and selection: the lecture's mutation, a genetic algorithm, and evolution
-strategies.
+r"""Learning by mutation and selection: a genetic algorithm and evolution strategies.
 
 Networks are rows: a population is (N, P), N individuals with P parameters each. Losses are
 minimized; a fitness is a loss with its sign changed. Nothing here draws random numbers: the
@@ -16,7 +15,7 @@ from torch import Tensor
 
 
 def mutate(w: Tensor, noise: Tensor, *, sigma: float) -> Tensor:
-    r"""Mutate: add a random step to every parameter.
+    r"""Add a random step to every parameter.
 
     .. math:: w_2 = w_1 + \sigma\,\epsilon, \qquad \epsilon \sim \mathcal N(0, I)
 
@@ -38,7 +37,7 @@ def mutate(w: Tensor, noise: Tensor, *, sigma: float) -> Tensor:
 
 
 def survivors(losses: Tensor, *, parents: int) -> Tensor:
-    r"""Select by truncation: find the individuals with the smallest losses, the best one first.
+    r"""Find the individuals with the smallest losses, the best one first.
 
     Args:
         losses: (N,) of the population, all measured on one and the same batch. Of equal ones the
@@ -61,7 +60,7 @@ def survivors(losses: Tensor, *, parents: int) -> Tensor:
 
 
 def select(remembered: Tensor, measured: Tensor, *, parents: int) -> Tensor:
-    """Select after the batch has changed: by the losses on the new batch alone.
+    """Select by the losses on the new batch alone, after the batch has changed.
 
     Args:
         remembered: (N,) the losses on the batch before. They are of no use.
@@ -176,8 +175,9 @@ def centered_ranks(losses: Tensor) -> Tensor:
 
 
 def squared_cosine(pairs: float, parameters: int) -> float:
-    r"""Return the mean squared cosine between the antithetic estimate and the gradient of a linear
-    or quadratic loss.
+    r"""Compute the mean squared cosine between the antithetic estimate and the gradient.
+
+    The loss is linear or quadratic.
 
     .. math:: \mathbb E \cos^2(\hat g, g) = \frac{n}{n + P - 1}
 
@@ -205,8 +205,9 @@ def squared_cosine(pairs: float, parameters: int) -> float:
 
 
 def quadratic_rate(lr: float, pairs: int, parameters: int) -> float:
-    r"""Return the factor by which one step changes the expected squared distance to the minimum of
-    :math:`\tfrac12\lVert w\rVert^2`.
+    r"""Compute by what a step multiplies the expected squared distance to the minimum.
+
+    The loss is :math:`\tfrac12\lVert w\rVert^2`.
 
     .. math:: \frac{\mathbb E\lVert w_{t+1}\rVert^2}{\lVert w_t\rVert^2}
         = 1 - 2\eta + \eta^2\,\frac{n + P + 1}{n}, \qquad w_{t+1} = w_t - \eta\,\hat g
@@ -229,8 +230,7 @@ def quadratic_rate(lr: float, pairs: int, parameters: int) -> float:
 
 
 def exponent(sizes: Tensor, costs: Tensor) -> Tensor:
-    r"""Fit the exponent b of a power law, cost = a · size^b: the slope of a straight line through
-    the logarithms.
+    r"""Fit the exponent b of a power law, cost = a · size^b, through the logarithms.
 
     Args:
         sizes: (S,) positive, at least two different ones.
@@ -259,8 +259,7 @@ CLOSE = 0.01
 
 
 def diagnose(losses: Tensor, used: Tensor, chosen: Tensor) -> str:
-    r"""Name what is wrong with a genetic algorithm, from its log of T generations with N
-    individuals each.
+    r"""Name what is wrong with a genetic algorithm, from T generations with N individuals each.
 
     The first of these that holds is the answer:
 

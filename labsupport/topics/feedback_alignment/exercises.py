@@ -1,6 +1,4 @@
-"""The exercises of the chapter on feedback alignment: its steps, direct and indirect, angles, a
-run, and a log to diagnose.
-"""
+"""Exercises on feedback alignment: direct and indirect steps, angles, a run, a log."""
 
 import torch
 import torch.nn.functional as F
@@ -18,9 +16,7 @@ _EDGES = (*VALUES, 2.0**-40, -(2.0**-40))
 
 @st.composite
 def _hidden_inputs(draw):
-    """B is square: a matrix that is transposed or forgotten still fits, and the numbers tell which
-    mistake it was.
-    """
+    """Draw a square B, so that a transposed or forgotten matrix still fits."""
     batch, into, hidden, dtype = (
         one_of(draw, 1, 2),
         one_of(draw, 1, 2),
@@ -140,9 +136,7 @@ def hidden_by_outer_products(x, z, weight, feedback, v):
 
 @st.composite
 def _direct_inputs(draw):
-    """Layers as wide as there are classes, the one case in which the slide's rule, as printed,
-    runs.
-    """
+    """Draw layers as wide as there are classes, where the slide's rule as printed runs."""
     batch, into, width, dtype = (
         one_of(draw, 1, 2),
         one_of(draw, 1, 2),
@@ -488,9 +482,7 @@ def steps_by_autograd(w1, w2, draws, x, y, *, lr):
 
 @st.composite
 def _logs(draw):
-    """Two steps of a layer with two units on either side; logs that two rules could have left are
-    passed over.
-    """
+    """Draw two steps of a layer of two units; a log of two possible rules is passed over."""
     picks = [one_of(draw, *range(4)) for _ in range(8)]
     name, log = two_steps(one_of(draw, *range(8)), picks, one_of(draw, 0.0, 1e-12))
     assume(reference.diagnose(*log) == name)

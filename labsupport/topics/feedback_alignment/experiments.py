@@ -1,6 +1,4 @@
-"""Train by feedback alignment and keep the angles: a linear network, networks that start from zero,
-runs whose cosines are measured along the way, and logs of one layer to diagnose.
-"""
+"""Runs of feedback alignment with their angles, and logs of one layer to diagnose."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -26,7 +24,7 @@ FEEDBACKS = ("fixed", "redrawn", "transposed")
 
 
 class LinearRun(NamedTuple):
-    """A run of the linear network: after each step, counted from 0."""
+    """A run of the linear network, measured after each step, counted from 0."""
 
     uppers: list[Tensor]
     """W_2, (K, H)."""
@@ -78,8 +76,7 @@ def run_linear(feedback: str, start: float) -> LinearRun:
 def first_moves(
     activation: str, rule: str, biases: bool, depth: int = 4, steps: int = 6
 ) -> list[int | None]:
-    """Find the step in which each weight matrix of a network of zeros first moves, None if it has
-    not by the end.
+    """Find the step in which each weight matrix first moves from zero; None if none does.
 
     Args:
         activation: of the hidden layers.
@@ -214,9 +211,7 @@ FAULTY_RUNS = {"A": "redrawn", "B": "feedback_alignment", "C": "sign_symmetric",
 
 
 class Log(NamedTuple):
-    """What was measured at the middle layer of a linear network in its last steps; the arguments of
-    ``diagnose``.
-    """
+    """The arguments of ``diagnose``: the last steps at the middle layer of a linear network."""
 
     weights: list[Tensor]
     feedback: list[Tensor]
@@ -274,8 +269,9 @@ class FaultyRun(NamedTuple):
 
 
 def faulty_runs(width: int = 4, steps: int = 300) -> dict[str, FaultyRun]:
-    """Run four programs that train the same linear network of three layers, all of them called
-    feedback alignment by their authors.
+    """Run four programs that their authors call feedback alignment on one linear network.
+
+    It has three layers.
     """
     return {name: _run(kind, width, steps) for name, kind in FAULTY_RUNS.items()}
 

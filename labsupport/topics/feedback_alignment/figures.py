@@ -1,4 +1,4 @@
-"""Draw what aligns with what, cosines along runs, and the errors of runs to diagnose."""
+"""Draw weights against feedback, cosines along runs, and errors of the runs to diagnose."""
 
 from collections.abc import Mapping
 
@@ -40,9 +40,7 @@ def draw_alignment(step: int = 10, feedback: str = "fixed", start: float = 0.0) 
 
 
 def draw_cosines(tracked: Mapping[str, pd.DataFrame], metrics: Mapping[str, str]) -> Figure:
-    """Draw a panel for each run, {title: its cosines}, with a line and its band for each metric,
-    {label: metric}.
-    """
+    """Draw the cosines of each run, {title: its cosines}, with a band a metric."""
     fig, axes = plots.figure(len(tracked), width=7.4, height=3.4, sharey=True)
     for ax, (title, found) in zip(axes, tracked.items(), strict=True):
         for i, (label, metric) in enumerate(metrics.items()):

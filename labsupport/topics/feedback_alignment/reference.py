@@ -83,9 +83,7 @@ def feedback_linear(x: Tensor, weight: Tensor, bias: Tensor, feedback: Tensor) -
 
 
 class DirectFeedback(torch.autograd.Function):
-    """The logits, unchanged. Their error goes to the layer below and, through the B, to every
-    hidden layer.
-    """
+    """The identity on the logits, whose backward pass also sends the error through the B."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, *hidden_and_feedback: Tensor) -> Tensor:
@@ -139,8 +137,7 @@ def network(
     *,
     direct: bool = False,
 ) -> Tensor:
-    """Apply a network made of the two functions above: differentiate its loss, and autograd returns
-    what FA or DFA steps along.
+    """Apply a network made of the two functions above; autograd returns FA's or DFA's steps.
 
     Args:
         weights, biases: of the L layers, [(out, in), ...] and [(out), ...].
@@ -226,8 +223,9 @@ def dfa_backward(
 
 
 def direct_transposes(weights: Sequence[Tensor]) -> list[Tensor]:
-    r"""Return the B with which DFA is backpropagation in a linear network:
-    :math:`B_l = (W_L \cdots W_{l+1})^\top`, l = 1 to L - 1.
+    r"""Compute the B with which DFA is backpropagation in a linear network.
+
+    They are :math:`B_l = (W_L \cdots W_{l+1})^\top`, l = 1 to L - 1.
     """
     above = weights[-1]
     found: list[Tensor] = []
@@ -282,8 +280,7 @@ def direct_step(
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
-    r"""Compute the cosine of the angle between two updates, each taken as one long vector: 0 if one
-    of them is zero.
+    r"""Compute the cosine between two updates as long vectors: 0 if one of them is zero.
 
     .. math:: \cos(a, b) = \frac{\sum_i a_i b_i}{\lVert a\rVert\,\lVert b\rVert}
 
@@ -308,8 +305,9 @@ def cosine(a: Tensor, b: Tensor) -> Tensor:
 def linear_steps(
     w1: Tensor, w2: Tensor, draws: Sequence[Tensor], x: Tensor, y: Tensor, *, lr: float
 ) -> tuple[Tensor, Tensor]:
-    r"""Train a linear network with one hidden layer by feedback alignment: one step for each of the
-    draws, all through the first.
+    r"""Train a linear network with one hidden layer by feedback alignment, a step a draw.
+
+    Every step sends the error back through the first draw.
 
     .. math::
         e &= W_2 W_1 x - y, \qquad \Delta W_1 = (B\,e)\,x^\top, \quad \Delta W_2 = e\,(W_1 x)^\top
@@ -373,8 +371,9 @@ def diagnose(
     errors: Sequence[Tensor],
     sent: Sequence[Tensor],
 ) -> str:
-    r"""Name a learning rule from a log of T steps: what arrived at the inputs of a layer, and what
-    could have sent it there.
+    r"""Name a learning rule from a log of T steps at the inputs of a layer.
+
+    The log has what arrived there, and what could have sent it.
 
     The first of these that holds in every step is the answer:
 

@@ -356,8 +356,9 @@ def moments_by_factors(forward, backward, fan_in, fan_out, weight_std):
 
 @st.composite
 def _signals(draw):
-    """The first layers of a ReLU network of one of six initializations, with ratios that are a
-    little off.
+    """Draw signals of a ReLU network's first layers, with ratios that are a little off.
+
+    It has one of six initializations.
     """
     layers = one_of(draw, 1, 2, 3)
     widths = one_of(draw, (64, 256), (256, 64), (400, 100), (64, 512))
@@ -441,8 +442,8 @@ def fans_taken_for_each_other(before, after, fan_in, fan_out):
 
 
 def healthy_or_dead(before, after, fan_in, fan_out):
-    """You told only dead signals from living ones. Compare the factor with what each initialization
-    should give.
+    """You only separated dead signals from living ones. Compare the factor with what each
+    initialization should give.
     """
     return "zero" if bool((after == 0).all()) else "healthy"
 

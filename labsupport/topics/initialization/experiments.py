@@ -1,6 +1,4 @@
-"""Random networks at their start, the signals of trained ones, the map of gain against depth, and
-units that start as copies of each other.
-"""
+"""Random networks, the signals of trained ones, gain against depth, and symmetric units."""
 
 import math
 from collections.abc import Sequence
@@ -26,8 +24,9 @@ DIRECTIONS = ("forward", "backward")
 def random_signals(
     sizes: Sequence[int], stds: Sequence[float], activation: str
 ) -> tuple[list[float], list[float]]:
-    """Measure mean squares at each layer of one random network without biases, for 100 Gaussian
-    inputs of mean square 1.
+    """Measure mean squares at each layer of one random network without biases.
+
+    The inputs are 100 Gaussian ones of mean square 1.
 
     Args:
         sizes: widths from input to output, L + 1 of them; every layer has the activation.
@@ -64,8 +63,7 @@ def largest_gradients(recipe: Recipe, seeds: Sequence[int]) -> pd.Series:
 
 
 def log2_growth(result: Result, arm: str, direction: str) -> pd.Series:
-    """Measure how much the mean square changes from one hidden layer to the next, in log2, one
-    number a seed.
+    """Measure the mean square's change from one hidden layer to the next, in log2, by seed.
 
     Args:
         result: of a study with the probe ``signals``.
@@ -80,9 +78,7 @@ def log2_growth(result: Result, arm: str, direction: str) -> pd.Series:
 
 
 def expected_mean_squares(result: Result, arm: str, direction: str) -> list[float]:
-    """Predict the mean squares at each layer from those of the inputs and of the gradient in the
-    logits.
-    """
+    """Predict the mean squares at each layer from the inputs' and the logit gradient's."""
     model = model_of(result, arm)
     recipe = next(a.recipe for a in result.arms if a.name == arm)
     end = compare.final(result, f"backward{model.depth}")[arm].mean()
@@ -117,9 +113,7 @@ def gain_map(
     rates: Sequence[float],
     width: int = 32,
 ) -> list[Arm]:
-    """Make an arm for every gain, number of hidden layers and learning rate; the recipe says all
-    the rest.
-    """
+    """Make an arm for every gain, number of hidden layers and learning rate."""
     return [
         Arm(
             f"depth {depth}, gain {gain:.3g}, rate {rate:.2g}",
@@ -154,7 +148,7 @@ def own_rates(result: Result, metric: str = "train_loss") -> list[Arm]:
 
 
 class Log(NamedTuple):
-    """What was seen of a ReLU network at its start, hidden layer by hidden layer."""
+    """The signals of a ReLU network at its start, hidden layer by hidden layer."""
 
     before: Tensor
     """(L,) mean square of what enters each layer."""
@@ -178,8 +172,9 @@ WIDTHS = (40, 256, 64, 256, 64, 256, 64)
 
 
 def faulty_runs() -> dict[str, Log]:
-    """Log four networks of six hidden ReLU layers, wide and narrow by turns, whose codes all claim
-    to be Kaiming's; one is right.
+    """Log four networks whose codes all claim Kaiming's initialization; one is right.
+
+    They have six hidden ReLU layers, wide and narrow by turns.
     """
     logs = {}
     for name, variance in FAULTY_RUNS.items():
@@ -192,7 +187,7 @@ def faulty_runs() -> dict[str, Log]:
 
 @dataclass(frozen=True)
 class SymmetricMLP(MLP):
-    """Start the hidden units of an MLP as copies of each other, but for what breaks the symmetry.
+    """An MLP whose hidden units start as copies of each other, up to a perturbation.
 
     The first matrix is drawn by the initializer, which should be ``equal_rows``.
 
@@ -208,7 +203,7 @@ class SymmetricMLP(MLP):
     perturbation: float = hyperparameter(0.0)
 
     def init(self, rngs: Sequence[Generator]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """As an MLP, then the matrices behind the first, then the perturbation."""
+        """Draw as an MLP does, refill the later matrices, then add the perturbation."""
         params, buffers = super().init(rngs)
         for i in range(1, self.depth + 1):
             w = params[f"weight{i}"]
@@ -233,8 +228,7 @@ class SymmetricMLP(MLP):
 
 
 def row_dissimilarity(recipe: Recipe, seeds: Sequence[int], steps: int) -> Tensor:
-    r"""Measure how unlike the units of each hidden layer are, at the start and after every step:
-    (T + 1, L, R).
+    r"""Measure how unlike each hidden layer's units are after every step: (T + 1, L, R).
 
     Row dissimilarity is the distance of the rows of a weight matrix from their mean, relative to
     their length: :math:`\lVert W - \bar W\rVert / \lVert W\rVert`. It is 0 for copies and near 1

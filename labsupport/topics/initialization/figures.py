@@ -1,4 +1,4 @@
-"""The signals of random networks, the map of gain against depth, and how far units part."""
+"""Draw signals of random networks, gain against depth, and the dissimilarity of units."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,7 @@ from labsupport.types import Arm, Interval, Result
 
 
 def signals_at_start(gain: float = 1.0, activation: str = "relu") -> Figure:
-    """Draw the mean squares, measured and predicted, of a network of 20 layers of 100 units at its
-    start.
+    """Draw mean squares, measured and predicted, of 20 layers of 100 units at the start.
 
     Args:
         gain: the weights are Gaussian of variance gain²/100: 1 is Xavier's, √2 is Kaiming's.
@@ -55,8 +54,9 @@ def signals_at_start(gain: float = 1.0, activation: str = "relu") -> Figure:
 
 
 def draw_signals(axes: Sequence[Axes], result: Result, arms: Mapping[str, str]) -> None:
-    """Draw mean squares by hidden layer, forwards and backwards: measured with bands, predicted as
-    thin lines.
+    """Draw mean squares by hidden layer, forward and backward.
+
+    Measured ones have bands, predicted ones are thin lines.
     """
     for ax, direction in zip(axes, DIRECTIONS, strict=True):
         for i, (label, arm) in enumerate(arms.items()):
@@ -120,9 +120,7 @@ def draw_map(
 
 
 def draw_row_dissimilarity(courses: Mapping[str, Tensor]) -> Figure:
-    """Draw how unlike the units of each hidden layer become, the median over runs, one panel a
-    layer.
-    """
+    """Draw how unlike the units of each hidden layer become, the median over runs."""
     layers = next(iter(courses.values())).shape[1]
     fig, axes = plots.figure(layers, width=8, height=3.6, sharey=True)
     for layer, ax in enumerate(axes):

@@ -1,4 +1,4 @@
-r"""What an initialization does to the signals: mean squares forwards and backwards, layer by layer.
+r"""Mean squares of a network's signals, forward and backward, layer by layer.
 
 The initializers themselves, from ``zero`` to ``torch_default``, are in
 ``labsupport.models.initialization``, because the book's networks draw their weights with them; they
@@ -80,8 +80,7 @@ VARIANCES: dict[str, Callable[[int, int], float]] = {
 def weight_gradient(
     w1: Tensor, w2: Tensor, b: Tensor, x: Tensor, *, activation: str = "tanh"
 ) -> Tensor:
-    r"""The slides' worked example: the gradient of :math:`y = w_2^T \rho(W_1 x + b)` in the first
-    weights.
+    r"""Compute the slides' example: the gradient of :math:`w_2^T \rho(W_1 x + b)` in W_1.
 
     .. math:: \frac{\partial y}{\partial W_1} = \bigl(w_2 \circ \rho'(W_1 x + b)\bigr)\, x^T
 
@@ -110,7 +109,7 @@ def weight_gradient(
 
 
 def kaiming_weights(z: Tensor) -> Tensor:
-    r"""Kaiming's weights by fan-in, made of standard normal numbers.
+    r"""Make Kaiming's weights by fan-in of standard normal numbers.
 
     .. math:: W = \sqrt{2/n_{in}}\; Z, \qquad Z_{ij} \sim \mathcal N(0, 1)
 
@@ -130,7 +129,7 @@ def kaiming_weights(z: Tensor) -> Tensor:
 
 
 def xavier_weights(u: Tensor) -> Tensor:
-    r"""Xavier's weights, made of uniform numbers between 0 and 1.
+    r"""Make Xavier's weights of uniform numbers between 0 and 1.
 
     .. math:: W = (2U - 1)\,\sqrt{\frac{6}{n_{in} + n_{out}}}, \qquad U_{ij} \sim U[0, 1)
 
@@ -154,7 +153,7 @@ def xavier_weights(u: Tensor) -> Tensor:
 def relu_moments(
     forward: Tensor, backward: Tensor, fan_in: int, fan_out: int, weight_std: float
 ) -> tuple[Tensor, Tensor]:
-    r"""How the mean squares change across one layer with ReLU, forwards and backwards.
+    r"""Compute how the mean squares change across one ReLU layer, forward and backward.
 
     .. math::
         \mathbb E[h_l^2] = \tfrac12\, n_{in}\sigma^2\; \mathbb E[h_{l-1}^2], \qquad
@@ -184,8 +183,9 @@ def relu_moments(
 
 
 def gaussian_mean(function: Function, second_moment: float) -> float:
-    r"""The mean of f(z) over :math:`z \sim \mathcal N(0, q)`, by the midpoint rule on ±10 standard
-    deviations.
+    r"""Compute the mean of f(z) over :math:`z \sim \mathcal N(0, q)`.
+
+    It is computed by the midpoint rule on ±10 standard deviations.
 
     Args:
         function: f, taken at float64 tensors.
@@ -213,7 +213,7 @@ def predicted(
     end: float = 1.0,
     uniform_bias: bool = False,
 ) -> tuple[list[float], list[float]]:
-    r"""The mean squares that a wide random network should have, at each layer's output.
+    r"""Predict the mean squares of a wide random network at each layer's output.
 
     .. math::
         q_l = n_{in}\sigma_l^2\, m_{l-1} + \operatorname{Var} b_l, \qquad
@@ -261,8 +261,7 @@ def predicted(
 
 
 def growths(fan_in: int, fan_out: int) -> dict[str, float]:
-    """E[h²] of a ReLU layer's outputs over that of its inputs, for each initialization one meets in
-    broken code.
+    """Compute a ReLU layer's growth of E[h²] for each initialization met in broken code.
 
     Args:
         fan_in, fan_out: inputs and units of the layer.
@@ -281,8 +280,7 @@ def growths(fan_in: int, fan_out: int) -> dict[str, float]:
 
 
 def diagnose(before: Tensor, after: Tensor, fan_in: Sequence[int], fan_out: Sequence[int]) -> str:
-    r"""Name the initialization of a ReLU network from the mean squares at its start, layer by
-    layer.
+    r"""Name the initialization of a ReLU network from the mean squares at its start.
 
     The layers' ratios :math:`r_l = \mathbb E[h_l^2] / \mathbb E[h_{l-1}^2]` are held against what
     each initialization should give, :func:`growths`; the nearest one has the smallest

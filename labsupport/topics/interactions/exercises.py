@@ -1,6 +1,4 @@
-"""Define the exercises on interactions: effects, stacking, aliases, many tests, and two tricks to
-diagnose.
-"""
+"""Exercises on interactions: effects, stacking, aliases, many tests, two tricks to diagnose."""
 
 import torch
 from hypothesis import strategies as st

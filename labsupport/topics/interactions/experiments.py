@@ -1,6 +1,4 @@
-"""Build the recipes of five tricks, each on or off, read the 32 cells, and show what noise alone
-does.
-"""
+"""A factorial of five tricks: its recipes, its 32 cells, and simulations of pure noise."""
 
 import dataclasses
 import itertools
@@ -68,9 +66,7 @@ def single_tricks(
 def factorial(
     base: Recipe, levels: Mapping[str, float], rates: Mapping[bool, Sequence[float]]
 ) -> list[Arm]:
-    """List the arms of all 32 cells, each at every rate; rates[True] are those of the cells with
-    batch norm.
-    """
+    """List the arms of all 32 cells at every rate; rates[True] are those with batch norm."""
     return [
         Arm(
             f"{cell_name(cell)}, lr={lr:g}",
@@ -83,8 +79,9 @@ def factorial(
 
 
 def at_best_rates(searched: Result) -> list[Arm]:
-    """Choose the arm of every cell by validation, named by what is on; a run that diverged counts
-    as a guess.
+    """Choose each cell's arm by validation accuracy, named by what is on.
+
+    A run that diverged counts as a guess.
     """
     means = compare.final(searched, "valid_accuracy").fillna(GUESS["accuracy"] / 100).mean()
     chosen = [
@@ -97,8 +94,9 @@ def at_best_rates(searched: Result) -> list[Arm]:
 def rates_chosen(
     searched: Result, chosen: Sequence[Arm], rates: Mapping[bool, Sequence[float]]
 ) -> pd.DataFrame:
-    """Count how many of the 16 cells without batch norm, and of the 16 with it, took each rate; a
-    dash where it was not tried.
+    """Count how many cells took each rate, of the 16 without batch norm and the 16 with it.
+
+    A dash stands where a rate was not tried.
     """
     found = {
         norm: [arm.values["lr"] for arm in chosen if bool(arm.values["cell"] & 1) == norm]
@@ -121,8 +119,7 @@ def rates_chosen(
 def cells(
     measured: Result, metric: str = "test_accuracy", arms: Sequence[str] | None = None
 ) -> Tensor:
-    """Read seeds x cells in standard order, (n, 32), in percent; a run that diverged counts as a
-    guess.
+    """Read seeds x cells in standard order, (n, 32), in percent; diverged runs count as a guess.
 
     Args:
         measured: a result with an arm for each cell.
@@ -134,9 +131,7 @@ def cells(
 
 
 def searched_at(searched: Result, lr: float | None = None) -> Tensor:
-    """Read the search's validation accuracies (n, 32) in percent: all cells at this rate, or each
-    at the one chosen for it.
-    """
+    """Read the search's validation accuracies (n, 32) in percent, at a rate or each cell's own."""
     best = (
         [f"{arm.values['lr']:g}" for arm in at_best_rates(searched)]
         if lr is None
@@ -150,7 +145,7 @@ def searched_at(searched: Result, lr: float | None = None) -> Tensor:
 
 
 def by_epoch(measured: Result, metric: str) -> dict[int, Tensor]:
-    """Read seeds x cells (n, 32) in percent at every epoch that was measured, by epoch."""
+    """Read seeds x cells (n, 32) in percent at every measured epoch, by epoch."""
     until = {
         epoch: measured.table[measured.table["epoch"] <= epoch]
         for epoch in sorted(set(measured.table["epoch"]))
@@ -162,16 +157,14 @@ def by_epoch(measured: Result, metric: str) -> dict[int, Tensor]:
 
 
 def tidy(y: Tensor) -> pd.DataFrame:
-    """List one row a run: accuracy, seed, and the tricks coded -1 and +1; what statsmodels
-    reads.
-    """
+    """List one row a run for statsmodels: accuracy, seed, and the tricks coded -1 and +1."""
     signs = it.design(len(TRICKS)).repeat(len(y), 1).numpy()
     runs = pd.DataFrame(signs, columns=list(TRICKS))
     return runs.assign(accuracy=y.flatten().numpy(), seed=np.repeat(np.arange(len(y)), y.shape[1]))
 
 
 def by_order(anova: pd.DataFrame) -> pd.DataFrame:
-    """Add up the rows of an analysis of variance by how many tricks an effect has."""
+    """Sum the rows of an analysis of variance by the number of tricks in an effect."""
     rest = anova.loc["Residual"]
     groups = {"main effects": 1, "pairs": 2, "three at a time": 3, "four and five": (4, 5)}
     order = pd.Series(
@@ -191,21 +184,19 @@ def by_order(anova: pd.DataFrame) -> pd.DataFrame:
 
 
 def p_values(differences: Tensor) -> Tensor:
-    """Test each column of paired differences (n, m): the p-value that its mean is 0, by the t
-    test.
-    """
+    """Test each column of paired differences (n, m) for mean 0: the t test's p-values."""
     found = stats.ttest_1samp(differences.numpy(), 0).pvalue
     return torch.tensor(np.nan_to_num(found, nan=1.0), dtype=torch.float64)
 
 
 def interval_text(values: Tensor, digits: int = 1) -> str:
-    """Format the mean of one value a seed with its interval, for a table: "+2.9 (+2.1 to +3.7)"."""
+    """Format the mean of one value a seed with its interval: "+2.9 (+2.1 to +3.7)"."""
     found = compare.interval(values)
     return f"{found.estimate:+.{digits}f} ({found.low:+.{digits}f} to {found.high:+.{digits}f})"
 
 
 def simple_effect(y: Tensor, trick: str, cell: int) -> Tensor:
-    """Compute a trick's effect beside a cell's other tricks, seed by seed: on minus off, (n,)."""
+    """Compute a trick's effect beside a cell's others, seed by seed: on minus off, (n,)."""
     bit = 1 << TRICKS.index(trick)
     return y[:, cell | bit] - y[:, cell & ~bit]
 
@@ -223,16 +214,16 @@ def pair_means(y: Tensor, a: str, b: str) -> Tensor:
 
 
 def half_fraction(by_seed: Tensor, word: str) -> Tensor:
-    """Compute an effect, seed by seed (n,), with its alias added: as the half of the cells with an
-    odd number of tricks on shows it.
+    """Compute an effect with its alias added, seed by seed (n,).
+
+    This is what the half of the cells with an odd number of tricks on shows.
     """
     s = it.words(TRICKS).index(word)
     return by_seed[:, s] + by_seed[:, s ^ ALL]
 
 
 def greedy_path(valid: Tensor, start: int = 0) -> list[int]:
-    """List the cells on a greedy path: switch the one trick that gains most on validation, while
-    one gains.
+    """List a greedy path's cells: switch the trick that gains most on validation while one gains.
 
     From cell 0 tricks are only added, from the one with all of them only taken out.
     """
@@ -248,16 +239,12 @@ def greedy_path(valid: Tensor, start: int = 0) -> list[int]:
 
 
 def cells_tried(path: Sequence[int]) -> int:
-    """Count the cells that a greedy path looked at: its start, and one switch away from every cell
-    on it.
-    """
+    """Count the cells that a greedy path evaluates: its start and every neighbour on the way."""
     return 1 + sum(len(TRICKS) - i for i in range(min(len(path), len(TRICKS))))
 
 
 def selection_strategies(valid: Tensor) -> dict[str, tuple[int, int]]:
-    """Choose a stack by several strategies on validation: how many cells each has to try, and the
-    cell that it ends in.
-    """
+    """Choose a stack by several strategies on validation: cells tried, and the cell chosen."""
     means = valid.mean(0)
     alone = [0, *(1 << j for j in range(len(TRICKS)))]
     odd = [cell for cell in range(ALL + 1) if cell.bit_count() % 2]
@@ -294,8 +281,9 @@ def selection_strategies(valid: Tensor) -> dict[str, tuple[int, int]]:
 
 
 def compare_with_best(valid: Tensor, test: Tensor) -> pd.DataFrame:
-    """Compare every cell with the one that is best on validation, on the test part; the fewest
-    tricks first.
+    """Compare every cell on the test part with the one that is best on validation.
+
+    The fewest tricks come first.
 
     Args:
         valid: (m, 32) validation accuracies, from seeds of their own.
@@ -325,7 +313,7 @@ def compare_with_best(valid: Tensor, test: Tensor) -> pd.DataFrame:
 def false_alarm_rates(
     seeds: int = 10, experiments: int = 2000, factors: int = 5
 ) -> dict[str, float]:
-    """Simulate factorials of pure noise: how often something looks real.
+    """Simulate factorials of pure noise: how often an effect looks real.
 
     Returns:
         Shares of the experiments in which at p < 0.05: ``one`` interaction named before is

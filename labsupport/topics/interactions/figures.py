@@ -25,8 +25,9 @@ GREY = "#8a8f96"
 def _framed(
     columns: int = 1, *, width: float, height: float, **margins: float
 ) -> tuple[Figure, list[Axes]]:
-    """Make a figure with fixed margins: frames of an explorer stand still, and a layout need not be
-    found for each.
+    """Make a figure with fixed margins.
+
+    Frames of an explorer stand still, and a layout need not be found for each.
     """
     fig, axes = plots.figure(columns, width=width, height=height, layout="none")
     fig.subplots_adjust(right=0.98, top=0.83, bottom=0.16, **margins)
@@ -34,9 +35,7 @@ def _framed(
 
 
 def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
-    """Draw four made-up cells, A alone gaining 4 points, as the two lines of an interaction
-    plot.
-    """
+    """Draw the interaction plot of four made-up cells, A alone gaining 4 points."""
     means = torch.tensor([[40.0, 40.0 + gain_of_B], [44.0, 40.0 + both_gain]])
     (a, b), both = it.main_effects(means), it.interaction(means)
     fig, (ax,) = _framed(width=5.6, height=3.3, left=0.11)
@@ -54,8 +53,9 @@ def two_tricks(gain_of_B: float = 4.0, both_gain: float = 6.0) -> Figure:
 
 
 def forest(ax: Axes, by_seed: Tensor, most: int = 2) -> None:
-    """Draw effects up to an order, largest first, each with its 95 % interval and, thinner, one for
-    all of those drawn.
+    """Draw effects up to an order, largest first, with single and simultaneous 95 % intervals.
+
+    The thinner interval is simultaneous: one for all of those drawn.
 
     Args:
         ax: where to draw.
@@ -102,9 +102,7 @@ def forest(ax: Axes, by_seed: Tensor, most: int = 2) -> None:
 
 
 def interaction_plot(ax: Axes, y: Tensor, a: str, b: str) -> None:
-    """Draw the interaction plot of two tricks: means over the other three, with 95 % intervals over
-    seeds.
-    """
+    """Draw the interaction plot of two tricks, means over the other three with 95 % intervals."""
     on = it.design(len(TRICKS)) > 0
     for i, state in enumerate((False, True)):
         rows = on[:, TRICKS.index(a)] == state
@@ -126,8 +124,9 @@ def interaction_plot(ax: Axes, y: Tensor, a: str, b: str) -> None:
 
 
 def train_against_test(ax: Axes, train: Tensor, test: Tensor) -> None:
-    """Draw test against training accuracy of every cell, both (n, 32); colour and marker say how
-    many tricks are on.
+    """Draw test against training accuracy of every cell, both (n, 32).
+
+    Colour and marker say how many tricks are on.
     """
     x, y = train.mean(0), test.mean(0)
     for count in range(len(TRICKS) + 1):
@@ -158,8 +157,9 @@ def train_against_test(ax: Axes, train: Tensor, test: Tensor) -> None:
 
 
 def interaction_share_over_epochs(ax: Axes, courses: Mapping[str, Mapping[int, Tensor]]) -> None:
-    """Draw over epochs the share of the variance between cells that is interaction: {label: {epoch:
-    (n, 32)}}.
+    """Draw the interactions' share of the variance between cells over epochs.
+
+    The data are {label: {epoch: (n, 32)}}.
     """
     for i, (label, course) in enumerate(courses.items()):
         found = [
@@ -173,8 +173,7 @@ def interaction_share_over_epochs(ax: Axes, courses: Mapping[str, Mapping[int, T
 
 
 def draw_strategies(ax: Axes, valid: Tensor, test: Tensor) -> None:
-    """Draw where each strategy ends: test accuracy of the cell chosen, by all seeds and by each
-    seed alone.
+    """Draw the test accuracy of each strategy's cell, chosen by all seeds and by single seeds.
 
     Args:
         ax: where to draw.
@@ -228,9 +227,7 @@ def draw_strategies(ax: Axes, valid: Tensor, test: Tensor) -> None:
 
 
 def cell_explorer(y: Tensor) -> Callable[..., Figure]:
-    """Return a function of five switches that draws where their cell stands, and what every switch
-    would change there.
-    """
+    """Return a function of five switches that draws their cell and each switch's effect there."""
     means = y.mean(0)
     order = means.argsort(descending=True).tolist()
     around = [compare.interval(y[:, cell]) for cell in order]
@@ -271,7 +268,7 @@ def _ranked(ax: Axes, around: list[Interval], at: int, label: str) -> None:
 
 
 def _switches(ax: Axes, y: Tensor, cell: int) -> None:
-    """Draw what it would change to switch each trick, with paired intervals."""
+    """Draw the paired change, with intervals, that switching each trick would bring."""
     found = []
     for j, trick in enumerate(TRICKS):
         on, gain = bool(cell >> j & 1), simple_effect(y, trick, cell)

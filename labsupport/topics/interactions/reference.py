@@ -1,5 +1,4 @@
-r"""Compute the effects of a two-level factorial, their sums of squares and aliases, and adjust for
-many tests.
+r"""Two-level factorials: effects, sums of squares, aliases, and adjustment for many tests.
 
 A design has k factors, each off or on. Its :math:`2^k` cells stand in standard order: the first
 factor changes fastest, so cell c has factor j on when bit j of c is set. A *word* names an effect
@@ -17,7 +16,7 @@ CLEAR = 2.0
 
 
 def design(k: int) -> Tensor:
-    """The signs of k factors in :math:`2^k` cells: -1 off, +1 on.
+    """Return the signs of k factors in :math:`2^k` cells: -1 off, +1 on.
 
     Args:
         k: how many factors, at least 1.
@@ -34,8 +33,9 @@ def design(k: int) -> Tensor:
 
 
 def contrasts(k: int) -> Tensor:
-    r"""The sign of every cell in every effect: :math:`\prod_{j \in S} x_{cj}`, column S of row c; a
-    Hadamard matrix.
+    r"""Compute the sign of every cell in every effect, :math:`\prod_{j \in S} x_{cj}`.
+
+    Column S of row c; it is a Hadamard matrix.
 
     Returns:
         (2^k, 2^k) float64, cells down, words across, both in standard order. Column 0 is all ones:
@@ -47,7 +47,7 @@ def contrasts(k: int) -> Tensor:
 
 
 def effects(means: Tensor) -> Tensor:
-    r"""The mean and all effects of a factorial, by Yates's algorithm.
+    r"""Compute the mean and all effects of a factorial by Yates's algorithm.
 
     .. math:: E_S = \frac{1}{2^{k-1}} \sum_c \Bigl(\prod_{j \in S} x_{cj}\Bigr)\, \bar y_c
 
@@ -77,20 +77,18 @@ def effects(means: Tensor) -> Tensor:
 
 
 def words(names: Sequence[str]) -> list[str]:
-    """What every effect is called, in standard order; the first is the mean."""
+    """Name every effect in standard order; the first is the mean."""
     chosen = [[name for j, name in enumerate(names) if s >> j & 1] for s in range(2 ** len(names))]
     return [" × ".join(word) or "mean" for word in chosen]
 
 
 def orders(k: int) -> Tensor:
-    """How many factors are in every effect, (2^k,): 0 for the mean, 1 for a main effect, 2 for a
-    pair.
-    """
+    """Count the factors in every effect, (2^k,): 0 for the mean, 1 for a main effect."""
     return (design(k) > 0).sum(1)
 
 
 def sums_of_squares(y: Tensor) -> dict[str, Tensor]:
-    r"""What a factorial in blocks is made of: effects, blocks, and the rest.
+    r"""Split the sum of squares of a factorial in blocks into effects, blocks and the rest.
 
     .. math:: SS_S = n\, 2^{k-2} E_S^2, \qquad
         \sum_{i,c} (y_{ic} - \bar y)^2
@@ -120,8 +118,7 @@ def sums_of_squares(y: Tensor) -> dict[str, Tensor]:
 
 
 def interaction_share(by_seed: Tensor) -> Tensor:
-    r"""Which share of the variance between cells is interaction, freed of the noise's own
-    contribution.
+    r"""Estimate the interactions' share of the variance between cells, without the noise's.
 
     A squared mean effect is too large by the variance of that mean. The mean of the products of
     *different* seeds is not:
@@ -148,7 +145,9 @@ def interaction_share(by_seed: Tensor) -> Tensor:
 
 
 def pseudo_values(statistic: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
-    r"""The jackknife: one number a row whose mean and spread stand for a statistic of all rows.
+    r"""Compute the jackknife's pseudo-values: one number a row, for a statistic of all rows.
+
+    Their mean and spread stand for the statistic's.
 
     .. math:: \theta_i = n\,\hat\theta - (n-1)\,\hat\theta_{-i}
 
@@ -173,7 +172,7 @@ def pseudo_values(statistic: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor
 
 
 def main_effects(means: Tensor) -> tuple[Tensor, Tensor]:
-    """What factor A does on average over B, and B on average over A.
+    """Compute the effect of factor A averaged over B, and of B averaged over A.
 
     Args:
         means: (2, 2) cell means; row: A off, on; column: B off, on.
@@ -189,7 +188,8 @@ def main_effects(means: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def interaction(means: Tensor) -> Tensor:
-    r"""Half of what B's presence changes about the effect of A:
+    r"""Compute half of what B's presence changes about the effect of A.
+
     :math:`\frac12[(y_{11} - y_{01}) - (y_{10} - y_{00})]`.
 
     Args:
@@ -203,8 +203,9 @@ def interaction(means: Tensor) -> Tensor:
 
 
 def stacking_gap(base: Tensor, singles: Tensor, together: Tensor) -> tuple[Tensor, Tensor]:
-    r"""The gain of all tricks together minus the sum of their single gains, and its standard error
-    over seeds.
+    r"""Compute all tricks' joint gain minus the sum of single gains, with its standard error.
+
+    The standard error is over seeds.
 
     .. math:: d_i = (y^\text{all}_i - y^0_i) - \sum_j (y^j_i - y^0_i)
 
@@ -234,7 +235,7 @@ def stacking_gap(base: Tensor, singles: Tensor, together: Tensor) -> tuple[Tenso
 
 
 def alias(word: Tensor, generator: Tensor) -> Tensor:
-    """The effect that half of a factorial cannot tell from this one.
+    """Find the effect that half of a factorial cannot tell from this one.
 
     A half fraction keeps the cells in which the product of the generator's factors is +1. There the
     column of a word and that of the word times the generator are the same, and a factor that is in
@@ -262,8 +263,9 @@ def alias(word: Tensor, generator: Tensor) -> Tensor:
 
 
 def holm(p: Tensor) -> Tensor:
-    r"""Holm's adjusted p-values: of m tests the smallest is multiplied by m, the next by m - 1, and
-    so on.
+    r"""Compute Holm's adjusted p-values.
+
+    Of m tests the smallest is multiplied by m, the next by m - 1, and so on.
 
     .. math:: \tilde p_{(i)} = \min\bigl(1, \max_{j \le i}\, (m - j + 1)\, p_{(j)}\bigr)
 
@@ -286,7 +288,7 @@ def holm(p: Tensor) -> Tensor:
 
 
 def diagnose(means: Tensor, error: float) -> str:
-    """What two tricks do to each other, where higher is better.
+    """Name how two tricks interact, where higher is better.
 
     Args:
         means: (2, 2), as in ``main_effects``.

@@ -1,6 +1,4 @@
-"""The exercises of the chapter on local learning: a neuron of 1965, selection, similarity, a
-decoupled step, and the log of a program to diagnose.
-"""
+"""Exercises on local learning: a polynomial neuron, selection, similarity, a step, a log."""
 
 import torch
 import torch.nn.functional as F

@@ -1,6 +1,4 @@
-"""Run GMDH beside its rivals on a table and grow it on a ring, and log what gradients pass between
-the modules of six programs.
-"""
+"""GMDH beside its rivals on a table and on a ring, and the gradients between modules."""
 
 import functools
 from collections.abc import Sequence
@@ -20,15 +18,16 @@ from labsupport.topics.weight_decay.reference import adam_step
 # -- the table -------------------------------------------------------------------------------------
 
 PARTS = (221, 111, 110)
-"""Patients to fit on, to select on, to report on."""
+"""Samples to fit on, to select on, to report on."""
 WIDTH, LEAST = 10, 0.02
 NET_UNITS, NET_STEPS, NET_RATES = 16, 200, (0.003, 0.01, 0.03)
 
 
 @functools.cache
 def table() -> tuple[Tensor, Tensor]:
-    """Load 442 patients with diabetes: ten measurements (442, 10) and how far the illness went in a
-    year (442), each with mean 0 and standard deviation 1.
+    """Load the diabetes table: ten measurements (442, 10) and the progression in a year (442).
+
+    Each column has mean 0 and standard deviation 1.
     """
     from sklearn.datasets import load_diabetes
 
@@ -44,16 +43,18 @@ def split_table(seed: int) -> list[tuple[Tensor, Tensor]]:
 
 
 def r_squared(predicted: Tensor, y: Tensor) -> float:
-    """Return R², the share of the variance that is explained: 1 for every number right, 0 for the
-    mean predicted throughout.
+    """Compute R², the share of the variance that is explained.
+
+    It is 1 for every number right, 0 for the mean predicted throughout.
     """
     return 1 - ((predicted - y).square().mean() / (y - y.mean()).square().mean()).item()
 
 
 @runtime.one_thread()
 def contest(seeds: Sequence[int]) -> pd.DataFrame:
-    """Measure R² on the reported part of each split: GMDH, the same without a least gain, linear
-    least squares, a small network.
+    """Measure R² of GMDH and its rivals on the reported part of each split.
+
+    The rivals are GMDH without a least gain, linear least squares, and a small network.
     """
     rows = {}
     for seed in seeds:
@@ -82,11 +83,12 @@ def _with_one(x: Tensor) -> Tensor:
 
 
 def _networks(seeds: Sequence[int]) -> list[float]:
-    """Train a network 10-16-1 on every split by Adam; learning rate and number of steps are those
-    with the least selection error.
+    """Train a network 10-16-1 on every split by Adam.
 
-    One stack holds all rates and splits, and one forward pass all patients; the loss is that of the
-    patients to fit on.
+    Learning rate and number of steps are those with the least selection error.
+
+    One stack holds all rates and splits, and one forward pass all samples; the loss is that of the
+    samples to fit on.
     """
     x, y = (
         torch.stack([torch.cat([part[i] for part in split_table(seed)]) for seed in seeds]).float()
@@ -134,7 +136,7 @@ def _initial_weights(seed: int) -> list[Tensor]:
 
 
 def _forward(weights: Sequence[Tensor], x: Tensor) -> Tensor:
-    """Predict for patients, one a column (R, 10, N): (R, N)."""
+    """Predict (R, N) for samples in columns (R, 10, N)."""
     w, b, v, c = weights
     return torch.baddbmm(c, v, torch.baddbmm(b, w, x).relu())[:, 0]
 
@@ -143,16 +145,18 @@ def _forward(weights: Sequence[Tensor], x: Tensor) -> Tensor:
 
 
 def ring(x: Tensor) -> Tensor:
-    """Return a target that is high on a circle around the origin and low inside and outside: no
-    neuron of two inputs can make that alone.
+    """Draw a target that is high on a circle around the origin and low elsewhere.
+
+    No neuron of two inputs can make that alone.
     """
     return torch.exp(-8 * (x.square().sum(-1) - 0.5).square())
 
 
 @functools.cache
-def grown(noise: float) -> tuple[ll.Layer, ...]:
-    """Grow a network on 300 noisy samples of the ring, half of them to select on, with its inputs
-    carried along.
+def grow_on_ring(noise: float) -> tuple[ll.Layer, ...]:
+    """Grow a network on 300 noisy samples of the ring, half of them to select on.
+
+    Its inputs are passed on to every layer.
     """
     rng = torch.Generator().manual_seed(0)
     x = 2 * torch.rand(300, 2, generator=rng, dtype=torch.float64) - 1
@@ -164,7 +168,7 @@ def grown(noise: float) -> tuple[ll.Layer, ...]:
 
 
 class Log(NamedTuple):
-    """What was measured of a network of J modules in one step; the arguments of ``diagnose``."""
+    """The arguments of ``diagnose``: measurements of a network of J modules in one step."""
 
     reach: Tensor
     """(J, J) norm of the gradient that the loss of head j (column) sends into layer i (row)."""
@@ -179,15 +183,17 @@ FAULTY_RUNS = {"A": "leaking", "B": "decoupled", "C": "blocked", "D": "end_to_en
 
 
 def faulty_runs() -> dict[str, Log]:
-    """Log one step of four programs of decoupled learning, for the same network of three modules on
-    100 random samples.
+    """Log one step of four programs of decoupled learning.
+
+    They have the same network of three modules and 100 random samples.
     """
     return {name: log(kind) for name, kind in FAULTY_RUNS.items()}
 
 
 def log(kind: str, modules: int = 3, units: int = 8, classes: int = 4) -> Log:
-    """Measure by autograd what the losses of a step send where, with the detach where this kind of
-    program has it.
+    """Measure by autograd which loss of a step reaches which layer.
+
+    The detach is where this kind of program has it.
     """
     rng = torch.Generator().manual_seed(0)
     weights = [

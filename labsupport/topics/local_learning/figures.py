@@ -1,4 +1,4 @@
-"""Draw what GMDH makes of a ring, and which loss reaches which layer."""
+"""Draw GMDH's fits of a ring, and which loss reaches which layer."""
 
 import torch
 from matplotlib.figure import Figure
@@ -9,8 +9,8 @@ from labsupport.topics.local_learning import reference as ll
 
 
 def draw_ring(layers: int = 1, noise: float = 0.1) -> Figure:
-    """Draw what the best neuron of a layer has made of the ring, beside the ring."""
-    network = experiments.grown(noise)
+    """Draw the fit of a layer's best neuron beside the ring."""
+    network = experiments.grow_on_ring(noise)
     part = network[:layers]
     side = torch.linspace(-1, 1, 61, dtype=torch.float64)
     points = torch.stack(torch.meshgrid(side, side, indexing="xy"), -1).reshape(-1, 2)

@@ -1,4 +1,4 @@
-"""Start one process for every module of decoupled learning, watch them, and leave none behind.
+"""Start and watch one process for every module of decoupled learning.
 
 What a process does is in processes.py; ``in_one_process`` does the same without any.
 """
@@ -29,7 +29,7 @@ LOOPBACK = {"linux": "lo", "darwin": "lo0"}
 
 
 class Report(NamedTuple):
-    """What came of a job."""
+    """The results of a job."""
 
     params: dict[str, Tensor]
     """Of all modules together, each (1, ...)."""
@@ -43,7 +43,7 @@ class Report(NamedTuple):
 
 @torch.no_grad()
 def in_one_process(job: Job) -> Report:
-    """Train the same modules one after another in this process: the processes are held to it."""
+    """Train the same modules one after another in this process, as a check on the others."""
     with runtime.one_thread():
         modules = [Module(job, i) for i in range(1, job.net.modules + 1)]
         start = time.perf_counter()
@@ -90,7 +90,7 @@ def run(
 
 
 def _start(job: Job, rank: int, folder: Path) -> BaseProcess:
-    """Fork a process where that can be done, for then nothing has to be imported again."""
+    """Fork a process where that is possible, for then nothing is imported again."""
     process = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Process(
         target=_module, args=(job, rank, folder, os.getpid()), daemon=True
     )
@@ -102,9 +102,7 @@ def _start(job: Job, rank: int, folder: Path) -> BaseProcess:
 
 
 def _module(job: Job, rank: int, folder: Path, parent: int) -> None:
-    """Run a module in the new process: its output in a file, without interrupts, and ended when the
-    process that started it ends.
-    """
+    """Run a module in the new process, which ends with its parent and writes to a file."""
     output = os.open(folder / f"output{rank}", os.O_CREAT | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(output, stream)
@@ -138,8 +136,9 @@ def _watch(job: Job, children: Sequence[BaseProcess], folder: Path, kill: int | 
 
 
 def _failure(children: Sequence[BaseProcess], folder: Path) -> str:
-    """Say which module failed first and how, and how the others ended, which get some seconds to
-    notice.
+    """Say which module failed first and how, and how the others ended.
+
+    They get some seconds to notice.
     """
     stopped, deadline = [], time.monotonic() + GRACE_SECONDS
     for i, child in enumerate(children, start=1):

@@ -1,4 +1,4 @@
-"""Measure the heads of a network, layer by layer."""
+"""Test accuracy of the heads of a network, layer by layer."""
 
 import torch
 from torch import Tensor

@@ -1,5 +1,4 @@
-"""Train one module of decoupled greedy learning in a process of its own, over torch.distributed
-(gloo).
+"""One module of decoupled greedy learning as a process, over torch.distributed (gloo).
 
 Module 1 reads the data. Each module trains on what the one below sends, and sends on what its layer
 puts out: activations go up, no gradient comes down. ``run`` in parallel.py starts the processes on
@@ -37,7 +36,7 @@ LOST = 3
 
 @dataclass(frozen=True)
 class Job:
-    """What the modules train, on MNIST-1D with plain SGD.
+    """The settings of the modules' training, on MNIST-1D with plain SGD.
 
     Args:
         sizes, heads, width: of the LocalMLP.
@@ -90,14 +89,14 @@ class Module:
         self.state, self.trained = self.rule.init(self.net, self.params), 0
 
     def init(self, net: LocalMLP, params: Stack, rngs: Sequence[torch.Generator]) -> None:
-        """Keep no state: a module is its own gradient estimator."""
+        """Return an empty state: a module is its own gradient estimator."""
 
     def __call__(self, net, params, buffers, state, batch: Batch, out: Stack) -> Tensor:
         """Compute its own gradient; it needs that of no other module."""
         return module_gradients(net, self.i, params, batch, out)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return what it passes on: its layer's output before the step."""
+        """Compute its layer's output before the step, which it passes on."""
         return self.net.layer(self.params, self.i, batch.x)
 
     def step(self, batch: Batch) -> None:
@@ -121,8 +120,9 @@ def batches(job: Job) -> Iterator[Batch]:
 
 
 def received(job: Job, rank: int) -> Iterator[Batch]:
-    """Receive what the module below sends, in order, through ``buffer`` slots. The labels travel in
-    one more column.
+    """Receive the batches of the module below, in order, through ``buffer`` slots.
+
+    The labels travel in one more column.
 
     A slot is a receive that has been posted; a message leaves the sender when there is a slot for
     it.
@@ -146,7 +146,7 @@ def received(job: Job, rank: int) -> Iterator[Batch]:
 
 @torch.no_grad()
 def work(job: Job, rank: int, folder: Path) -> None:
-    """Train module rank + 1 to the end and write what became of it."""
+    """Train module rank + 1 to the end and write its results."""
     module, last = Module(job, rank + 1), rank == job.net.modules - 1
     source = received(job, rank) if rank else batches(job)
     dist.barrier()
@@ -166,8 +166,9 @@ def work(job: Job, rank: int, folder: Path) -> None:
 
 
 def join(job: Job, rank: int, folder: Path, where: str) -> None:
-    """Meet the other modules at ``where``, train, and end: with LOST and a message if a neighbour
-    ends before.
+    """Meet the other modules at ``where``, train, and end.
+
+    If a neighbour ends before, end with LOST and a message.
     """
     torch.set_num_threads(1)
     try:

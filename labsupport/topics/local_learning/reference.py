@@ -1,5 +1,4 @@
-r"""Local learning: the polynomial neurons of 1965, and the two error signals that a hidden layer
-can make for itself.
+r"""Local learning: polynomial neurons (GMDH), and two local error signals of a hidden layer.
 
 A *module* is a hidden layer with a head on it, :math:`h_j = \rho(W_j\,h_{j-1} + b_j)` and
 :math:`\hat y_j = \mathrm{head}_j(h_j)`. It learns from :math:`h_{j-1}` and the label alone. The
@@ -40,7 +39,7 @@ __all__ = [
 
 
 def features(a: Tensor, b: Tensor) -> Tensor:
-    r"""Return what a polynomial neuron sums over: :math:`(1,\ a,\ b,\ ab,\ a^2,\ b^2)`.
+    r"""Compute a polynomial neuron's features: :math:`(1,\ a,\ b,\ ab,\ a^2,\ b^2)`.
 
     Args:
         a, b: two inputs, both (..., N).
@@ -120,8 +119,9 @@ def grow(
     least: float = 0.0,
     carry: bool = False,
 ) -> list[Layer]:
-    r"""Grow a network by the group method of data handling: layers of polynomial neurons, each
-    fitted, selected, and then left alone.
+    r"""Grow a network by the group method of data handling.
+
+    Layers of polynomial neurons are fitted, selected, and then left alone.
 
     A layer tries every pair of the outputs below it. Each neuron is fitted on one part of the data;
     the neurons with the smallest error on the *other* part survive. The network grows until the
@@ -183,7 +183,7 @@ def _require_growable(x: Tensor, chosen_x: Tensor, width: int, most: int, least:
 def _grown(
     fitting: Tensor, y: Tensor, choosing: Tensor, chosen_y: Tensor, width: int
 ) -> tuple[Layer, Tensor, Tensor]:
-    """Grow one layer on outputs (m, N); return it, and what its survivors put out on both parts."""
+    """Grow one layer on outputs (m, N); return it with the survivors' outputs on both parts."""
     pairs = torch.tensor(
         list(itertools.combinations(range(len(fitting)), 2)), device=fitting.device
     )
@@ -197,7 +197,7 @@ def _grown(
 
 
 def predict(layers: Sequence[Layer], x: Tensor, *, carry: bool = False) -> Tensor:
-    """Predict for inputs x (N, D): the output of the last layer's best neuron, (N)."""
+    """Predict for inputs x (N, D) by the last layer's best neuron, (N)."""
     below = x.T
     for layer in layers:
         outputs = neuron(layer.coefficients, *below[layer.pairs.T])
@@ -209,7 +209,7 @@ def predict(layers: Sequence[Layer], x: Tensor, *, carry: bool = False) -> Tenso
 
 
 def similarity(h: Tensor) -> Tensor:
-    r"""Compute how alike the samples of a batch are: the cosines of their rows, each less its mean.
+    r"""Compute the cosines between a batch's rows, each less its mean.
 
     .. math::
 
@@ -231,7 +231,7 @@ def similarity(h: Tensor) -> Tensor:
 
 
 def _unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
-    """Return rows less their mean and of length one, and the lengths.
+    """Centre rows and scale them to length one; return them and the lengths.
 
     A row with one value throughout has no direction: it becomes 0, its length infinite.
     """
@@ -242,8 +242,7 @@ def _unit_rows(h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def similarity_loss(h: Tensor, y: Tensor, classes: int) -> Tensor:
-    r"""Compute the loss of similarity matching: samples of one class should be alike, those of two
-    classes not.
+    r"""Compute the loss of similarity matching: alike within a class, unlike between two.
 
     .. math:: L_\text{sim} = \frac1{B^2} \bigl\lVert S(h) - S(Y) \bigr\rVert_F^2
 
@@ -356,7 +355,7 @@ def quadratic(c: Sequence[float], a: Tensor, b: Tensor) -> Tensor:
 
 
 def survivors(fitted: Tensor, chosen: Tensor, *, width: int, below: float) -> tuple[Tensor, bool]:
-    """Select the neurons of a layer that stay, and say whether the layer is kept at all.
+    """Select a layer's surviving neurons, and say whether the layer improves on the one below.
 
     Args:
         fitted: mean squared error of each neuron on the part that it was fitted on, (M); it plays
@@ -385,7 +384,7 @@ def two_modules(
 
 
 def diagnose(reach: Tensor, heads: Tensor, ages: Tensor) -> str:
-    """Name what a program of decoupled learning does, from which loss reaches which layer.
+    """Name a program of decoupled learning from which loss reaches which layer.
 
     Args:
         reach: (J, J) norm of the gradient that the loss of head j (column) sends into layer i

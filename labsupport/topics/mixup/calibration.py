@@ -1,12 +1,13 @@
-r"""Measure how far confidence is from accuracy: the calibration of a network's probabilities."""
+r"""Calibration: how far a network's confidence is from its accuracy."""
 
 import torch
 from torch import Tensor
 
 
 def reliability(confidence: Tensor, correct: Tensor, bins: int) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Sort predictions into bins of equal width by their confidence; of each bin its size, mean
-    confidence and accuracy.
+    r"""Sort predictions into bins by confidence; return sizes, mean confidences and accuracies.
+
+    The bins have equal width.
 
     Bin :math:`b` of M holds the confidences in :math:`(\tfrac{b-1}{M}, \tfrac bM]`; the first one 0
     as well.
@@ -41,7 +42,7 @@ def reliability(confidence: Tensor, correct: Tensor, bins: int) -> tuple[Tensor,
 
 
 def calibration_error(confidence: Tensor, correct: Tensor, bins: int = 15) -> Tensor:
-    r"""The expected calibration error.
+    r"""Compute the expected calibration error.
 
     .. math::
 

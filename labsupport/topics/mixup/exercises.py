@@ -1,6 +1,4 @@
-"""Define the exercises on mixup: a blended batch, its loss and accuracy, calibration, and a log to
-diagnose.
-"""
+"""Exercises on mixup: a blended batch, its loss and accuracy, calibration, a log to diagnose."""
 
 import torch
 import torch.nn.functional as F
@@ -73,9 +71,10 @@ def _predictions(draw):
 
 @st.composite
 def _confidences(draw):
-    """With two and four bins some confidences lie on an edge. There the edges, and a confidence
-    times
-    the number of bins, are exact: no right answer hangs on rounding.
+    """Draw confidences of which some lie on an edge of a bin.
+
+    There the edges, and a confidence times the number of bins, are exact: no right answer hangs on
+    rounding.
     """
     kind, size = one_of(draw, "any", "certain", "edge"), one_of(draw, 2, 3, 4, 1)
     bins = one_of(draw, 2, 4) if kind == "edge" and size > 1 else one_of(draw, 3, 5, 1)

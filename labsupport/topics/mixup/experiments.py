@@ -1,6 +1,4 @@
-"""Run what the chapter on mixup shows: two classes in the plane, a search in two rounds, the
-lecture's own loop, mixups with one thing wrong.
-"""
+"""Mixup in the plane, a search in two rounds, the lecture's loop, mixups with a fault."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +30,7 @@ UNSURE = (0.1, 0.9)
 
 
 def points(data: str, count: int = 200) -> tuple[Tensor, Tensor]:
-    """Draw samples (N, 2) and classes (N,), half of each: two crescents, or a disc in a ring.
+    """Draw samples (N, 2) and classes (N,) in equal numbers: two crescents, or a disc in a ring.
 
     Raises:
         ValueError: for another data set, with the names there are.
@@ -52,8 +50,9 @@ def points(data: str, count: int = 200) -> tuple[Tensor, Tensor]:
 
 @cache
 def trained_plane(data: str) -> tuple[Tensor, Tensor, dict[float, Tensor]]:
-    """Train with every alpha: samples, classes, and p(y = 1) on the grid (SIDE, SIDE) by alpha; 0
-    is no mixup.
+    """Train with every alpha and compute p(y = 1) on the grid (SIDE, SIDE); 0 is no mixup.
+
+    Returns samples, classes, and the grid by alpha.
 
     All networks with mixup are trained in one call, each with its own alpha.
     """
@@ -78,12 +77,12 @@ def _shades(recipes: list[Recipe], dataset: Dataset) -> list[Tensor]:
 
 
 def unsure_share(p: Tensor) -> float:
-    """The share of a grid on which the probability is between 0.1 and 0.9."""
+    """Measure the share of a grid where the probability is between 0.1 and 0.9."""
     return ((p > UNSURE[0]) & (p < UNSURE[1])).float().mean().item()
 
 
 def grid_accuracy(x: Tensor, y: Tensor, p: Tensor) -> float:
-    """The share of samples that the nearest point of the grid names rightly."""
+    """Measure the share of samples whose nearest grid point names their class."""
     column, row = ((x + EDGE) / (2 * EDGE) * (SIDE - 1)).round().long().clamp(0, SIDE - 1).unbind(1)
     return ((p[row, column] > 0.5) == (y == 1)).float().mean().item()
 
@@ -92,8 +91,9 @@ def grid_accuracy(x: Tensor, y: Tensor, p: Tensor) -> float:
 
 
 def second_round(first: Result, seeds: Sequence[int], finalists: int = 3) -> Arm:
-    """Choose an arm by a second round: the best of the first get more seeds, and all their seeds
-    choose.
+    """Choose an arm in a second round: the best of the first get more seeds.
+
+    All their seeds choose.
 
     Args:
         first: all arms, from a few seeds, with their validation accuracy.
@@ -120,8 +120,9 @@ def slide_epoch(
     beta: Callable[[float, float], float],
     alpha: float,
 ) -> None:
-    """Train one epoch as the lecture's mixup does, with `Variable` left out and the source of its
-    numbers as an argument.
+    """Train one epoch by the lecture's mixup.
+
+    `Variable` is left out, and the source of the numbers is an argument.
     """
     for (x1, y1), (x2, y2) in zip(loader1, loader2):  # noqa: B905
         lam = beta(alpha, alpha)
@@ -133,8 +134,9 @@ def slide_epoch(
 
 
 class TorchSGD:
-    """``torch.optim.SGD`` by the function that does its steps: to make one of the class loads
-    PyTorch's compiler, for seconds.
+    """``torch.optim.SGD`` by its functional form.
+
+    The class loads PyTorch's compiler, for seconds.
     """
 
     def __init__(self, params: Iterable[nn.Parameter], lr: float):
@@ -162,8 +164,9 @@ class TorchSGD:
 
 
 def slide_gap(recipe: Recipe, seed: int) -> float:
-    """Compare the lecture's loop with ours: the largest relative distance of a parameter after the
-    recipe's epochs.
+    """Compare the lecture's loop with ours: the largest relative distance of a parameter.
+
+    They are compared after the recipe's epochs.
 
     The lecture's loaders are handed the samples of our batches, the second one in the order of the
     partners, and its generator our coefficients; everything else is the slide's code and torch's.
@@ -192,9 +195,7 @@ def slide_gap(recipe: Recipe, seed: int) -> float:
 def pairs(
     recipe: Recipe, seed: int, dataset: Dataset
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, float]]:
-    """Yield the samples of every batch with one-hot labels, their partners with theirs, and the
-    coefficient.
-    """
+    """Yield every batch's samples and partners with one-hot labels, and the coefficient."""
     deeper, (_, rngs) = replace(recipe.mixup, layers=(1,)), augment.generators([seed])
     for _, batch in train.batches([replace(recipe, mixup=None)], [seed], dataset):
         mix = deeper(batch, dataset.classes, rngs).mix  # the same draw, not yet carried out
@@ -252,8 +253,7 @@ class FaultyMixup(Mixup):
 
 
 def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:
-    """Train without mixup and with each fault: test accuracy in per cent, the mean with its
-    interval.
+    """Tabulate test accuracy in per cent without mixup and with each fault, with intervals.
 
     Args:
         recipe: one with mixup; its alpha is kept.
@@ -294,7 +294,7 @@ FAULTY_RUNS = {"A": "other_partner", "B": "healthy", "C": "hardened"}
 
 
 class Log(NamedTuple):
-    """What went into a mixup of two classes and what came out."""
+    """The inputs and outputs of a mixup of two classes."""
 
     x: Tensor
     """(B,) one number a sample."""

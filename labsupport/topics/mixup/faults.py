@@ -1,6 +1,4 @@
-"""Define seven functions that call themselves mixup, one of them right, and tell which wrote a
-log.
-"""
+"""Seven functions that call themselves mixup, one of them right, and the diagnosis of a log."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,9 +10,7 @@ from labsupport.topics.mixup.reference import blend
 
 
 class Pairs(NamedTuple):
-    """Samples and their partners, with all that a faulty mixup may take in place of what it
-    should.
-    """
+    """Samples and their partners, with all that a faulty mixup may use by mistake."""
 
     x: Tensor
     """(N, ...) inputs."""
@@ -44,8 +40,7 @@ BLENDS: dict[str, Callable[[Pairs], tuple[Tensor, Tensor]]] = {
 
 
 def diagnose(x: Tensor, y: Tensor, order: Tensor, lam: float, mixed: Tensor, target: Tensor) -> str:
-    r"""Name what a mixup did to a batch of two classes, from a log of what went in and what came
-    out.
+    r"""Name what a mixup did to a batch of two classes, from its inputs and outputs.
 
     ``healthy``: :math:`\tilde x` and :math:`\tilde y` as in ``mixup_batch``. ``inputs_not_mixed``
     puts out x, ``labels_not_mixed`` y. ``lam_swapped`` gives the labels :math:`1 - \lambda`.

@@ -1,4 +1,4 @@
-"""Draw a network's answers over the plane with and without mixup, and the density of Beta(α, α)."""
+"""Draw a network's predictions over the plane, and the density of Beta(α, α)."""
 
 from collections.abc import Iterable
 
@@ -47,7 +47,7 @@ def _shaded(ax: Axes, x: Tensor, y: Tensor, p: Tensor) -> None:
 
 
 def densities(alphas: Iterable[float] = (0.1, 0.5, 1.0, 4.0)) -> Figure:
-    """Draw the density of Beta(α, α), and how much of the weaker sample a blend holds."""
+    """Draw the density of Beta(α, α), and the weaker sample's share of a blend."""
     fig, axes = plots.figure(2, width=8, height=3.1)
     lam = np.linspace(0.002, 0.998, 499)
     shares = np.linspace(0.001, 0.5, 200)

@@ -1,6 +1,4 @@
-"""Measure what mixup changes: predictions along segments, hidden states within a class,
-calibration.
-"""
+"""Probes of mixup: predictions along segments, hidden states within a class, calibration."""
 
 from dataclasses import dataclass
 
@@ -16,7 +14,7 @@ from labsupport.types import Dataset, Net
 
 @dataclass(frozen=True)
 class Segments:
-    r"""What a network says on the way from one test sample to another of a different class.
+    r"""Predictions on the segment between test samples of two different classes.
 
     Of the pairs drawn, each run looks at those whose two ends it names rightly; ``pairs`` is how
     many they are. At step k of T, so at a share :math:`t = k/T` of the way: ``own<k>`` is the mean
@@ -68,8 +66,7 @@ class Segments:
 
 
 def different_class_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draw rows of ``count`` pairs of samples of different classes, drawn at random but always the
-    same, from labels (N,).
+    """Draw the same ``count`` pairs of different classes each time, from labels (N,).
 
     Raises:
         ValueError: if all labels are equal.
@@ -88,7 +85,7 @@ def different_class_pairs(y: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class Spectrum:
-    r"""How the hidden states of one class spread: over how many directions, and how far.
+    r"""Spread of one class's hidden states: its number of directions and its size.
 
     Of each hidden layer l, on the test part: the states of a class, less their mean, have singular
     values
@@ -131,16 +128,18 @@ class Spectrum:
 
 
 def spectrum(h: Tensor) -> Tensor:
-    """Compute the squared singular values, largest first, of R matrices (R, N, H): (R, H); as
-    eigenvalues of their squares, which are small.
+    """Compute the squared singular values, largest first, of R matrices (R, N, H): (R, H).
+
+    They are computed as eigenvalues of the Gram matrices, which are small.
     """
     h = h.double()
     return torch.linalg.eigvalsh(h.mT @ h).flip(1).clamp(min=0)
 
 
 def effective_rank(energies: Tensor) -> Tensor:
-    r""":math:`\exp(-\sum_j q_j \ln q_j)` of rows of squared singular values (R, J), normalized to
-    add up to 1; 0 for all zeros.
+    r"""Compute :math:`\exp(-\sum_j q_j \ln q_j)` of normalized rows (R, J); 0 for all zeros.
+
+    The rows are squared singular values.
     """
     q = energies / energies.sum(1, keepdim=True).clamp(min=1e-30)
     return torch.where(energies.sum(1) > 0, torch.special.entr(q).sum(1).exp(), 0.0)
@@ -152,7 +151,7 @@ def _padded(values: Tensor, count: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The expected calibration error ``ece`` on the test part, its parts, and what it is made of.
+    """The expected calibration error ``ece`` on the test part, with its components.
 
     ``confidence`` is the mean probability of the class that is named. Of each of a few bins of
     confidence, counted from 1: ``share<b>`` of the predictions, ``confidence<b>`` and

@@ -1,4 +1,4 @@
-r"""Blend one batch outside the loop: inputs and labels, two forms of the loss, its accuracy.
+r"""Mixup of one batch outside the loop: inputs, labels, two forms of the loss, accuracy.
 
 Symbols: x inputs, y labels (as one-hot rows: numbers that are all 0 but one), :math:`\pi` the order
 of the partners,
@@ -60,14 +60,15 @@ def mixup_batch(x: Tensor, y: Tensor, order: Tensor, lam: float | Tensor) -> tup
 def blended_classes(
     x: Tensor, y: Tensor, order: Tensor, lam: float, classes: int
 ) -> tuple[Tensor, Tensor]:
-    """``mixup_batch`` for labels that are whole numbers (B,): the one-hot rows, of ``classes``
-    columns, are made on the way.
+    """Blend a batch as ``mixup_batch`` does, for labels that are whole numbers (B,).
+
+    One-hot rows of ``classes`` columns are made on the way.
     """
     return mixup_batch(x, F.one_hot(y, classes).to(x.dtype), order, lam)
 
 
 def require_one_hot(y: Tensor) -> None:
-    """Nothing, if every row of y is zeros and a single one.
+    """Refuse y unless every row is zeros and a single one.
 
     Raises:
         ValueError: if y is not a matrix of floating-point numbers, or a row is not one-hot; it
@@ -87,7 +88,7 @@ def require_one_hot(y: Tensor) -> None:
 
 
 def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    r"""The cross-entropy against a distribution over the classes, mean over the batch.
+    r"""Compute the mean cross-entropy against distributions over the classes.
 
     .. math:: L = -\frac1B \sum_i \sum_k t_{ik} \ln \operatorname{softmax}(z_i)_k
 
@@ -118,7 +119,7 @@ def soft_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def mixed_cross_entropy(logits: Tensor, y: Tensor, order: Tensor, lam: float | Tensor) -> Tensor:
-    r"""The same loss with no soft label at all: two ordinary ones, weighted.
+    r"""Compute the same loss as a weighted sum of two ordinary ones, without soft labels.
 
     .. math:: L = \lambda\, \mathrm{CE}(z, y) + (1 - \lambda)\, \mathrm{CE}(z, y_\pi)
 
@@ -136,8 +137,7 @@ def mixed_cross_entropy(logits: Tensor, y: Tensor, order: Tensor, lam: float | T
 
 
 def mixed_accuracy(logits: Tensor, y: Tensor, order: Tensor, lam: float) -> Tensor:
-    r"""What a training log may call the accuracy of a blended batch: each of the two labels counts
-    with its share.
+    r"""Compute the accuracy of a blended batch: each of the two labels counts with its share.
 
     .. math::
 

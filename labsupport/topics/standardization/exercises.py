@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, known
 from labsupport.grading.inputs import DTYPES, POSITIVE, evenly, one_of, tensor
-from labsupport.topics.standardization import reference
+from labsupport.topics.standardization import faults, reference
 
 _TABLE = (0.0, 1.0, 2.0, -1.0, 4.0, -3.0)
 
 
 def _varied(draw, rows, columns, dtype):
-    """A table in which no column has one value throughout."""
+    """Draw a table in which no column has one value throughout."""
     x = tensor(draw, (rows, columns), dtype, _TABLE)
     assume(not bool(reference.constant_columns(x).any()))
     return x
@@ -22,8 +22,10 @@ def _varied(draw, rows, columns, dtype):
 
 @st.composite
 def _two_parts(draw):
-    """A test part may be a single sample, as in deployment. Some tables are in tiny units, and some
-    lie far from zero: there every digit of the mean counts. An even number of rows keeps it exact.
+    """Draw two parts of a table; the test part may be a single sample, as in deployment.
+
+    Some tables are in tiny units, and some lie far from zero: there every digit of the mean counts.
+    An even number of rows represents it exactly.
     """
     columns, dtype = one_of(draw, 1, 2), one_of(draw, *DTYPES)
     units = evenly(draw, "", "", "tiny", "far")
@@ -36,8 +38,9 @@ def _two_parts(draw):
 
 @st.composite
 def _tables(draw):
-    """More rows than columns, and no column that another one gives away: the condition number is
-    finite.
+    """Draw tables with more rows than columns and with linearly independent columns.
+
+    So the condition number is finite.
     """
     columns = one_of(draw, 1, 2)
     x = tensor(draw, (columns + one_of(draw, 1, 2), columns), torch.float64, _TABLE)
@@ -61,10 +64,10 @@ def _logs(draw):
     columns = one_of(draw, 1, 2)
     x_train = _varied(draw, one_of(draw, 2, 3), columns, torch.float64)
     x_test = _varied(draw, one_of(draw, 2, 3), columns, torch.float64)
-    made = reference.pipelines(x_train, x_test)
+    made = faults.pipelines(x_train, x_test)
     pairs = list(made.values())
     # with one column the table's statistics are the column's: then there is nothing to tell apart
-    apart = [reference.distance(a, b) for i, a in enumerate(pairs) for b in pairs[:i]]
+    apart = [faults.distance(a, b) for i, a in enumerate(pairs) for b in pairs[:i]]
     name = one_of(draw, *made)
     assume(sum(gap < 1e-2 for gap in apart) == (columns == 1))
     assume(columns > 1 or name != "one_for_the_table")
@@ -208,7 +211,7 @@ def _by(statistics, *parts):
 
 
 def by_moments(x_train, x_test):
-    """The deviation as the root of a mean square, written out."""
+    """The standard deviation as the root of a mean square, written out."""
     centred = x_train - x_train.mean(0)
     std = (centred * centred).mean(0) ** 0.5
     return centred / std, (x_test - x_train.mean(0)) / std
@@ -399,14 +402,14 @@ def plan_by_logs(curvature, factor):
 
 
 def _nearest(suspects, z_train, z_test):
-    return min(suspects, key=lambda name: reference.distance(suspects[name], (z_train, z_test)))
+    return min(suspects, key=lambda name: faults.distance(suspects[name], (z_train, z_test)))
 
 
 def training_part_alone(x_train, x_test, z_train, z_test):
     """You looked at the training part alone. It is in order even where the test part went by its
     own statistics: compare both.
     """
-    suspects = {name: (a, a) for name, (a, _) in reference.pipelines(x_train, x_test).items()}
+    suspects = {name: (a, a) for name, (a, _) in faults.pipelines(x_train, x_test).items()}
     return _nearest(suspects, z_train, z_train)
 
 
@@ -414,7 +417,7 @@ def test_part_alone(x_train, x_test, z_train, z_test):
     """You looked at the test part alone. By its own statistics, or all by the test part's? The
     training part tells.
     """
-    suspects = {name: (b, b) for name, (_, b) in reference.pipelines(x_train, x_test).items()}
+    suspects = {name: (b, b) for name, (_, b) in faults.pipelines(x_train, x_test).items()}
     return _nearest(suspects, z_test, z_test)
 
 
@@ -422,7 +425,7 @@ def test_part_must_be_standard(x_train, x_test, z_train, z_test):
     """You asked for mean 0 and standard deviation 1 in the test part too. A healthy pipeline does
     not give it that.
     """
-    found = reference.diagnose(x_train, x_test, z_train, z_test)
+    found = faults.diagnose(x_train, x_test, z_train, z_test)
     return {"healthy": "statistics_of_all", "each_by_its_own": "healthy"}.get(found, found)
 
 
@@ -432,7 +435,7 @@ def means_alone(x_train, x_test, z_train, z_test):
     """
     suspects = {
         name: tuple(part.mean(0, keepdim=True) for part in pair)
-        for name, pair in reference.pipelines(x_train, x_test).items()
+        for name, pair in faults.pipelines(x_train, x_test).items()
     }
     return _nearest(suspects, z_train.mean(0, keepdim=True), z_test.mean(0, keepdim=True))
 
@@ -441,21 +444,21 @@ def leak_overlooked(x_train, x_test, z_train, z_test):
     """You call a pipeline healthy that learnt from the test samples as well. A small difference is
     a leak all the same.
     """
-    found = reference.diagnose(x_train, x_test, z_train, z_test)
+    found = faults.diagnose(x_train, x_test, z_train, z_test)
     return "healthy" if found == "statistics_of_all" else found
 
 
-def sample_deviation_expected(x_train, x_test, z_train, z_test):
+def sample_std_expected(x_train, x_test, z_train, z_test):
     """You expected a division by N - 1 and call everything else variance_for_std. Here a healthy
     pipeline divides by N.
     """
-    found = reference.diagnose(x_train, x_test, z_train, z_test)
+    found = faults.diagnose(x_train, x_test, z_train, z_test)
     return "variance_for_std" if found == "healthy" else found
 
 
 def diagnose_by_replay(x_train, x_test, z_train, z_test):
     """Replay each suspect and see which one gives both parts."""
-    for name, (a, b) in reference.pipelines(x_train, x_test).items():
+    for name, (a, b) in faults.pipelines(x_train, x_test).items():
         if torch.allclose(a, z_train) and torch.allclose(b, z_test):
             return name
 
@@ -553,7 +556,7 @@ EXERCISES = (
         title="Diagnose a pipeline",
         points=3,
         section="How it fails",
-        reference=reference.diagnose,
+        reference=faults.diagnose,
         inputs=_logs(),
         returns=(),
         misconceptions=known(
@@ -563,7 +566,7 @@ EXERCISES = (
             test_part_must_be_standard,
             means_alone,
             leak_overlooked,
-            sample_deviation_expected,
+            sample_std_expected,
         ),
         alternatives=(diagnose_by_replay,),
     ),

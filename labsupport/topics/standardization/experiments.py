@@ -1,6 +1,4 @@
-"""Gradient descent on the slide's table, networks on tables prepared in several ways, and tumours
-that are standardized rightly, wrongly, or not at all.
-"""
+"""Gradient descent on the slide's table, and networks and logistic regression on prepared data."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from labsupport import datasets, runtime, train
+from labsupport.topics.standardization import faults
 from labsupport.topics.standardization import reference as sd
 from labsupport.types import Dataset, Recipe
 
@@ -44,8 +43,9 @@ def prepared(x: Tensor) -> dict[str, Tensor]:
 
 
 def convergence(factor: float = 1000.0, constant: bool = True) -> pd.DataFrame:
-    """Count the steps of gradient descent on the slide's table, at its best rate, that divide the
-    distance to the minimum by ``factor``.
+    """Count the steps that divide the distance to the minimum by ``factor``, at the best rate.
+
+    The data are the slide's table.
 
     One row a preparation: the condition number, the predicted steps, the steps taken from the worst
     start (half of the error lies along the flattest direction, half along the steepest) and from
@@ -73,8 +73,9 @@ def convergence(factor: float = 1000.0, constant: bool = True) -> pd.DataFrame:
 
 
 def conditions(data: str, rows: int, draws: int = 20) -> pd.DataFrame:
-    """Measure log10 of the condition number with the bias, one row a random choice of training
-    samples, one column a preparation.
+    """Measure log10 of the condition number with the bias, a column a preparation.
+
+    One row a random choice of training samples.
     """
     pool = datasets.load(data).x_train.double()
     picks = [
@@ -93,7 +94,7 @@ def conditions(data: str, rows: int, draws: int = 20) -> pd.DataFrame:
 
 
 def test_losses(recipe: Recipe, rates: Sequence[float], seeds: Sequence[int]) -> pd.DataFrame:
-    """Train a network on inputs prepared in each way: test losses, a row a seed, a column a way.
+    """Train a network on inputs prepared in each way: test losses, a row a seed.
 
     The rate is chosen for each way by the validation loss, from ten seeds of their own.
     """
@@ -129,13 +130,14 @@ def accuracies(
     splits: int = 40,
     tests: int = 60,
 ) -> pd.DataFrame:
-    """Train logistic regression on tumours: test accuracies, one row a random split, one column a
-    way to standardize.
+    """Train logistic regression on tumours: test accuracies, a column a way to standardize.
+
+    One row a random split.
 
     Args:
         rows: training samples, drawn at random from all 569.
-        drift: what another instrument adds to every column of the test part, in deviations of that
-            column.
+        drift: what another instrument adds to every column of the test part, in standard
+            deviations of that column.
         share: of malignant tumours in the test part; None draws as it comes.
         splits: how often training and test part are drawn anew.
         tests: test samples.
@@ -158,8 +160,9 @@ def accuracies(
 def quiet_column(
     noise: float = 1e-4, jump: float = 0.1, *, rows: int = 100, splits: int = 40
 ) -> pd.DataFrame:
-    """Do the same with one more column: a thermometer that reads 20 up to ``noise``, and ``jump``
-    more in the test part.
+    """Measure the same with a thermometer as one more column.
+
+    It reads 20 up to ``noise``, and ``jump`` more in the test part.
     """
     x, y = _tumours()
     parts = [_split(y, rows, 60, None, seed) for seed in range(splits)]
@@ -205,7 +208,7 @@ def _split(
 
 
 def _statistics(x: Tensor) -> sd.Statistics:
-    """Of each of S tables (S, N, D), with one axis kept for the samples."""
+    """Compute the statistics of each of S tables (S, N, D), with the samples' axis of length 1."""
     return sd.Statistics(
         x.mean(1, keepdim=True), x.std(1, keepdim=True, correction=0).clamp(min=1e-12)
     )
@@ -216,8 +219,9 @@ def _by(statistics: sd.Statistics, x: Tensor) -> Tensor:
 
 
 def _logistic(x: Tensor, y: Tensor, lr: float = 0.3, steps: int = 300) -> Tensor:
-    """Weights (S, D + 1, 1) of S logistic regressions on (S, N, D), by gradient descent from
-    zero.
+    """Fit the weights (S, D + 1, 1) of S logistic regressions on (S, N, D).
+
+    They are fitted by gradient descent from zero.
     """
     a = torch.cat([x, x.new_ones(*x.shape[:2], 1)], 2)
     w = a.new_zeros(len(a), a.shape[2], 1)
@@ -232,7 +236,7 @@ def _right(w: Tensor, x: Tensor, y: Tensor) -> np.ndarray:
 
 
 class Log(NamedTuple):
-    """What went into a pipeline and what came out."""
+    """The inputs and outputs of a pipeline."""
 
     x_train: Tensor
     x_test: Tensor
@@ -245,8 +249,8 @@ FAULTY_RUNS = {"A": "each_by_its_own", "B": "healthy", "C": "statistics_of_all"}
 
 
 def faulty_runs(rows: int = 100, tests: int = 40) -> dict[str, Log]:
-    """Standardize tumours in two parts by three codes that all claim to be right; one is."""
+    """Standardize tumours by three codes that all claim to be right; one is."""
     x, _ = _tumours()
     x_train, x_test = x[:rows], x[-tests:]
-    made = sd.pipelines(x_train, x_test)
+    made = faults.pipelines(x_train, x_test)
     return {name: Log(x_train, x_test, *made[way]) for name, way in FAULTY_RUNS.items()}

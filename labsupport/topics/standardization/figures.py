@@ -1,6 +1,4 @@
-"""Descent in a narrow valley, steps against the condition number, and what drift does to a
-pipeline.
-"""
+"""Draw descent in a narrow valley, steps by condition number, and drift in a pipeline."""
 
 import math
 
@@ -25,9 +23,10 @@ SHOWN = 40
 """Steps that the explorer draws."""
 
 
-def draw_convergence(races: dict[str, pd.DataFrame]) -> Figure:
-    """Draw steps against the condition number, from the worst start and from zero, with the
-    prediction as a line.
+def draw_convergence(steps_by_label: dict[str, pd.DataFrame]) -> Figure:
+    """Draw steps against the condition number, from two starts, with the prediction.
+
+    The starts are the worst one and zero.
     """
     fig, (ax,) = plots.figure(width=6.2, height=3.8)
     kappas = np.geomspace(1, 3e12, 200)
@@ -38,7 +37,7 @@ def draw_convergence(races: dict[str, pd.DataFrame]) -> Figure:
         lw=1,
         label="predicted",
     )
-    for i, (label, steps) in enumerate(races.items()):
+    for i, (label, steps) in enumerate(steps_by_label.items()):
         for j, start in enumerate(("worst start", "from zero")):
             look = {
                 **plots.look(2 * i + j),
@@ -59,8 +58,9 @@ def draw_convergence(races: dict[str, pd.DataFrame]) -> Figure:
 
 
 def valley(scale_ratio: float = 5.0, rate: float = 1.0) -> Figure:
-    """Draw descent on the bowl of two columns, the first in units ``scale_ratio`` times as large,
-    and on the standardized one.
+    """Draw descent on the bowl of two columns, and on the standardized one.
+
+    The first column is in units ``scale_ratio`` times as large.
     """
     units = torch.tensor([scale_ratio, 1.0], dtype=torch.float64)
     plain = torch.tensor([[1.0, CORRELATION], [CORRELATION, 1.0]], dtype=torch.float64)
@@ -118,8 +118,9 @@ def _bowl(ax: Axes, h: Tensor, error: Tensor) -> None:
 
 
 def draw_drift(by_drift: dict[float, pd.DataFrame], by_share: dict[float, pd.DataFrame]) -> Figure:
-    """Draw accuracy against drift, and against the share of malignant tumours in the test part, for
-    two ways to standardize.
+    """Draw accuracy against drift and against the malignant share, for two ways to standardize.
+
+    The share is that of the tumours in the test part.
     """
     fig, axes = plots.figure(2, width=8, sharey=True)
     for ax, found, label in zip(

@@ -1,8 +1,8 @@
-r"""Standardized inputs, and what they do to gradient descent on the bowl of linear regression.
+r"""Standardized inputs, and what they do to gradient descent on linear regression.
 
-The pipeline itself (``fit``, ``apply``, ``standardize`` and what can go wrong with it) is in
-``labsupport.ops.standardization``, because training uses it too; it is imported here as well. This
-file has the bowl, how far from round it is, and how many steps gradient descent takes on it.
+The pipeline itself (``fit``, ``apply``, ``standardize``) is in ``labsupport.ops.standardization``,
+because training uses it too; it is imported here as well. Pipelines with a fault are in faults.py.
+This file has the bowl, how far from round it is, and how many steps gradient descent takes on it.
 
 Symbols: X inputs (N, D), one row a sample; A = [X 1] the design (N, D + 1), its last column the
 constant of the bias; H = AᵀA/N the Hessian; λ its eigenvalues, the curvatures; κ the condition
@@ -18,10 +18,7 @@ from labsupport.ops.standardization import (
     Statistics,
     apply,
     constant_columns,
-    diagnose,
-    distance,
     fit,
-    pipelines,
     require_samples,
     standardize,
 )
@@ -35,12 +32,9 @@ __all__ = [
     "contraction",
     "curvatures",
     "design",
-    "diagnose",
-    "distance",
     "fit",
     "gradient_step",
     "hessian",
-    "pipelines",
     "plan",
     "standardize",
     "steps_needed",
@@ -49,9 +43,7 @@ __all__ = [
 
 
 def design(x: Tensor, constant: bool = True) -> Tensor:
-    """The inputs (N, D) with a column of ones for the bias, (N, D + 1); without it, the inputs
-    themselves.
-    """
+    """Append a column of ones to inputs (N, D) for the bias, or return the inputs themselves."""
     require_samples(x)
     if x.dim() != 2:
         raise ValueError(f"x has the shape {tuple(x.shape)}; a table has two axes, (N, D)")
@@ -59,8 +51,9 @@ def design(x: Tensor, constant: bool = True) -> Tensor:
 
 
 def hessian(x: Tensor, constant: bool = True) -> Tensor:
-    r"""The Hessian of the loss of linear regression,
-    :math:`L = \frac1{2N}\sum_n (w^\top x_n + b - t_n)^2`.
+    r"""Compute the Hessian of the loss of linear regression.
+
+    The loss is :math:`L = \frac1{2N}\sum_n (w^\top x_n + b - t_n)^2`.
 
     .. math:: H = \tfrac1N A^\top A, \qquad A = [X\ \mathbf 1]
 
@@ -81,8 +74,9 @@ def hessian(x: Tensor, constant: bool = True) -> Tensor:
 
 
 def curvatures(x: Tensor, constant: bool = True) -> Tensor:
-    r"""The eigenvalues of :func:`hessian`, ascending, as squared singular values of the design:
-    :math:`s_i^2/N`.
+    r"""Compute the eigenvalues of :func:`hessian`, ascending.
+
+    They are squared singular values of the design, :math:`s_i^2/N`.
 
     The product :math:`A^\top A` is never formed: it squares the condition number and so loses half
     of the digits.
@@ -98,7 +92,8 @@ def curvatures(x: Tensor, constant: bool = True) -> Tensor:
 
 
 def condition_number(x: Tensor, constant: bool = True) -> Tensor:
-    r"""The largest curvature of linear regression over the smallest,
+    r"""Compute the ratio of largest to smallest curvature of linear regression.
+
     :math:`\kappa = \lambda_{\max}/\lambda_{\min} \ge 1`.
 
     Args, Raises: as :func:`hessian`.
@@ -111,7 +106,7 @@ def condition_number(x: Tensor, constant: bool = True) -> Tensor:
 
 
 def best_rate(curvature: Tensor) -> Tensor:
-    r"""The learning rate at which gradient descent contracts fastest on a quadratic.
+    r"""Compute the learning rate at which gradient descent contracts fastest on a quadratic.
 
     .. math:: \eta^\star = \frac{2}{\lambda_{\max} + \lambda_{\min}}
 
@@ -129,7 +124,8 @@ def best_rate(curvature: Tensor) -> Tensor:
 
 
 def contraction(kappa: float | Tensor) -> float | Tensor:
-    r"""What is left of the worst error after one step at the best rate,
+    r"""Compute the factor on the worst error in one step at the best rate.
+
     :math:`\rho = (\kappa - 1)/(\kappa + 1)`.
 
     Raises:
@@ -141,7 +137,7 @@ def contraction(kappa: float | Tensor) -> float | Tensor:
 
 
 def steps_needed(kappa: float | Tensor, factor: float) -> float:
-    r"""Steps at the best rate that are predicted to divide the worst error by ``factor``.
+    r"""Predict the steps at the best rate that divide the worst error by ``factor``.
 
     .. math::
 
@@ -167,15 +163,17 @@ def steps_needed(kappa: float | Tensor, factor: float) -> float:
 
 
 def gradient_step(w: Tensor, h: Tensor, b: Tensor, *, lr: float | Tensor) -> Tensor:
-    r"""One step of gradient descent on :math:`\tfrac12 w^\top H w - b^\top w`:
-    :math:`w - \eta\,(Hw - b)`.
+    r"""Take one gradient step, :math:`w - \eta\,(Hw - b)`.
+
+    The loss is :math:`\tfrac12 w^\top H w - b^\top w`.
     """
     return w - lr * (h @ w - b)
 
 
 def steps_taken(error: Tensor, h: Tensor, *, lr: float | Tensor, factor: float) -> int:
-    r"""The first step after which gradient descent has divided its distance to the minimum by
-    ``factor``.
+    r"""Count the steps until gradient descent has divided its distance by ``factor``.
+
+    The distance to the minimum; the first such step counts.
 
     The distance obeys :math:`e_{t+1} = (I - \eta H)\,e_t`, so T steps are one product with the
     T-th power of that matrix. Powers are squared until one overshoots, and then applied from the
@@ -211,8 +209,9 @@ def steps_taken(error: Tensor, h: Tensor, *, lr: float | Tensor, factor: float) 
 
 
 def plan(curvature: Tensor, factor: float) -> tuple[float, float]:
-    """The best learning rate for these curvatures (D,), and the steps it needs to divide the worst
-    error by ``factor``.
+    """Compute the best learning rate for curvatures (D,), and the steps that it needs.
+
+    The steps divide the worst error by ``factor``.
 
     Raises:
         ValueError: as :func:`best_rate` and :func:`steps_needed`.

@@ -1,4 +1,4 @@
-"""Runs compared step by step, three optimizers on one bowl, and three logs to diagnose."""
+"""Recipes compared step by step, three optimizers on one bowl, and three logs to diagnose."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,8 +14,9 @@ from labsupport.types import Recipe
 
 
 def gap(one: Recipe, other: Recipe, seeds: Sequence[int], steps: int) -> Tensor:
-    r"""Measure how far two recipes drive the same runs apart, step by step:
-    :math:`\lVert w_t - w'_t\rVert / \lVert w_t\rVert`, (T + 1, R).
+    r"""Measure how far two recipes drive the same runs apart, step by step, (T + 1, R).
+
+    :math:`\lVert w_t - w'_t\rVert / \lVert w_t\rVert`.
 
     Args:
         one, other: recipes that differ in what is being compared; both start from the same weights.
@@ -33,8 +34,9 @@ def gap(one: Recipe, other: Recipe, seeds: Sequence[int], steps: int) -> Tensor:
 
 
 def norm_course(recipe: Recipe, seeds: Sequence[int]) -> tuple[tuple[float, ...], ...]:
-    """Average the squared norm of each hidden weight matrix over seeds, before every step and after
-    the last: T + 1 rows.
+    """Average each hidden matrix's squared norm over seeds, step by step.
+
+    There are T + 1 rows: before every step, and after the last.
 
     It is the ``course`` that EffectiveLRReplay takes.
     """
@@ -59,8 +61,9 @@ STEPS = 300
 
 
 def paths(lr: float, weight_decay: float) -> dict[str, Tensor]:
-    """Follow SGD with decay, Adam with L2 and AdamW on the bowl ½ Σ cᵢ (wᵢ - 1)²: weights
-    (T + 1, 2) by name.
+    """Run SGD with decay, Adam with L2 and AdamW on a bowl: weights (T + 1, 2) by name.
+
+    The bowl is ½ Σ cᵢ (wᵢ - 1)².
     """
     rules: dict[str, Callable] = {
         "SGD": lambda w, g, m, v, t: (wd.sgd_step(w, g, lr=lr, weight_decay=weight_decay), m, v),
@@ -80,7 +83,7 @@ def _path(rule: Callable) -> Tensor:
 
 
 class Log(NamedTuple):
-    """The log of a run of SGD with weight decay: what went into each step and what came out."""
+    """The log of a run of SGD with weight decay: inputs and outputs of each step."""
 
     w_before: Tensor
     """(T, D) weights before each step."""
@@ -103,8 +106,9 @@ have diagnosed.
 
 
 def faulty_runs(lr: float = 0.3, weight_decay: float = 0.02, steps: int = 80) -> dict[str, Log]:
-    """Train softmax regression on 500 signals of MNIST-1D by three codes that all claim to be SGD
-    with decay.
+    """Train softmax regression by three codes that all claim to be SGD with decay.
+
+    The data are 500 signals of MNIST-1D.
 
     Returns:
         The log of each run by its name in :data:`FAULTY_RUNS`; one of the three is right.

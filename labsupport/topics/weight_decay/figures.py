@@ -1,4 +1,4 @@
-"""The paths of three optimizers over a bowl, and the logs to diagnose."""
+"""Draw the paths of three optimizers over a bowl, and the logs to diagnose."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,8 +9,9 @@ from labsupport.topics.weight_decay.experiments import CURVATURE, MINIMUM, STEPS
 
 
 def plane(lr: float, weight_decay: float) -> Figure:
-    """Draw the three paths over the bowl's level lines, with the minimum of the loss and of the
-    penalized loss.
+    """Draw the three paths over the bowl's level lines, with both minima.
+
+    They are those of the loss and of the penalized loss.
     """
     fig, (ax,) = plots.figure(width=5.8, height=4.0)
     _bowl(ax)

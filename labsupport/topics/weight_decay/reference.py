@@ -12,7 +12,7 @@ Number = float | Tensor
 
 
 def sgd_step(w: Tensor, g: Tensor, *, lr: Number, weight_decay: Number = 0.0) -> Tensor:
-    r"""One SGD step with weight decay, the update on the lecture's first slide.
+    r"""Take one SGD step with weight decay, the update on the lecture's first slide.
 
     .. math:: w_{t+1} = w_t - \eta\, g_t - \eta\lambda\, w_t
 
@@ -35,7 +35,7 @@ def sgd_step(w: Tensor, g: Tensor, *, lr: Number, weight_decay: Number = 0.0) ->
 
 
 def l2_gradient(w: Tensor, g: Tensor, *, l2: Number) -> Tensor:
-    r"""The gradient of the loss with an L2 penalty added.
+    r"""Compute the gradient of the loss with an L2 penalty added.
 
     .. math:: \nabla\bigl(\mathcal L + \tfrac{\lambda}{2}\lVert w\rVert^2\bigr) = g + \lambda w
 
@@ -65,7 +65,7 @@ def momentum_step(
     weight_decay: Number = 0.0,
     decoupled: bool = True,
 ) -> tuple[Tensor, Tensor]:
-    r"""One step of the lecture's damped momentum, with decay on the weights or L2 in the gradient.
+    r"""Take one step of the lecture's momentum, with decay on the weights or L2.
 
     .. math::
         v_{t+1} = \mu v_t + (1-\mu)\, g_t, \qquad
@@ -110,7 +110,7 @@ def torch_momentum_step(
     weight_decay: Number = 0.0,
     decoupled: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    r"""One step of PyTorch's momentum, which adds the gradient undamped.
+    r"""Take one step of PyTorch's momentum, which adds the gradient without dampening.
 
     .. math:: v_{t+1} = \mu v_t + g_t, \qquad w_{t+1} = w_t - \eta\, v_{t+1}
 
@@ -156,7 +156,7 @@ def adam_step(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One Adam step with L2: the penalty goes through the gradient, and so through both moments.
+    r"""Take one Adam step with L2: the penalty passes through both moments.
 
     .. math::
         \tilde g_t &= g_t + \lambda w_{t-1}, \qquad
@@ -206,7 +206,7 @@ def adamw_step(
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""One AdamW step: Adam on the loss gradient alone, decay straight on the weights.
+    r"""Take one AdamW step: Adam on the loss gradient alone, decay straight on the weights.
 
     .. math::
 
@@ -238,7 +238,7 @@ def adamw_step(
 def momentum_gap(
     w: Tensor, *, lr: float, momentum: float, weight_decay: float, damped: bool = True
 ) -> tuple[int, Tensor]:
-    r"""When L2 and decoupled decay first part under momentum, and by how much, in closed form.
+    r"""Compute when L2 and decoupled decay first differ under momentum, and by how much.
 
     Both start at :math:`w_0` with zero velocity and see the same gradients of the data loss. L2
     sends its
@@ -286,7 +286,7 @@ def diagnose(w_before: Tensor, g: Tensor, w_after: Tensor, lr: float, weight_dec
 
 
 def fractions(lr: float, weight_decay: float) -> dict[str, float]:
-    """The fraction of w that each implementation removes in a step, beside the gradient's part."""
+    """Compute the fraction of w that each implementation removes in a step."""
     return {
         "healthy": lr * weight_decay,
         "decay_sign": -lr * weight_decay,
@@ -297,7 +297,7 @@ def fractions(lr: float, weight_decay: float) -> dict[str, float]:
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
-    """The number c for which c times ``whole`` is closest to ``part``.
+    """Compute the number c for which c times ``whole`` is closest to ``part``.
 
     All numbers are pooled, because a single weight of zero has no ratio.
     """
@@ -305,7 +305,7 @@ def share(part: Tensor, whole: Tensor) -> Tensor:
 
 
 def nearest_fault(fraction: Tensor | float, candidates: dict[str, float]) -> str:
-    """The name whose fraction is closest."""
+    """Name the implementation whose fraction is closest."""
     return min(candidates, key=lambda name: abs(candidates[name] - float(fraction)))
 
 

@@ -1,6 +1,4 @@
-"""Define the exercises on weight norm: the weight, its gradients, its first lengths, and a code to
-diagnose.
-"""
+"""Exercises on weight norm: the weight, its gradients, its first lengths, a code to diagnose."""
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +51,7 @@ def _backward_inputs(draw):
 
 @st.composite
 def _batches(draw):
-    """A layer and a batch for which no unit puts out the same for every sample; some batches are
-    far from zero.
-    """
+    """Draw a layer and a batch for which no unit is constant; some are far from zero."""
     outputs, inputs, samples = one_of(draw, 1, 2, 3), one_of(draw, 1, 2, 3), one_of(draw, 2, 3, 4)
     far = one_of(draw, False, True, False)
     dtype = torch.float64 if far else one_of(draw, *DTYPES)
@@ -312,9 +308,7 @@ def init_by_moments(v, x):
 
 @st.composite
 def _logs(draw):
-    """One step of one of the five codes, on a layer of two units for which all of them compute
-    something else.
-    """
+    """Draw one step of one of the five codes, on two units for which all of them differ."""
     v, g = _directions(draw, 2, 2, torch.float64), tensor(draw, (2,), torch.float64, _LENGTHS)
     dw = tensor(draw, (2, 2), torch.float64)
     codes = faults.faulty_gradients()

@@ -1,6 +1,4 @@
-"""Look at networks with weight norm from inside: gradients, the norm of v, batch dependence, the
-start; and run three codes to diagnose.
-"""
+"""Networks with weight norm: gradients, norms of v, batch dependence, codes to diagnose."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -89,8 +87,7 @@ def _draw_params(net: MLP, seeds: Sequence[int]) -> tuple[Stack, dict[str, Tenso
 
 @runtime.one_thread()
 def gradient_errors(seeds: Sequence[int]) -> Tensor:
-    """Compare the reference's gradients with autograd's through a whole network: relative error
-    (R,).
+    """Measure the reference gradients' relative error (R,) against autograd's in a network.
 
     The reference starts from the gradient of the plain network with the same weights; autograd goes
     through g v/‖v‖.
@@ -115,8 +112,9 @@ def gradient_errors(seeds: Sequence[int]) -> Tensor:
 
 
 def row_norms(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """Train, and return the norm of every v before each step and after the last: (T + 1, R, U),
-    over the units of all layers.
+    """Train, and return every v's norm before each step and after the last: (T + 1, R, U).
+
+    U are the units of all layers.
     """
     with runtime.one_thread():
         return torch.stack(
@@ -129,9 +127,7 @@ def _norms(params: Stack) -> Tensor:
 
 
 def norm_errors(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
-    """Train by plain SGD, and compare each v's norm after a step with Pythagoras' prediction:
-    relative errors (T, R, U).
-    """
+    """Train by plain SGD and compare each v's norm with Pythagoras: relative errors (T, R, U)."""
     dataset, errors = train.load(recipe), []
     steps = train.iterate_steps([recipe] * len(seeds), seeds, dataset)
     with runtime.one_thread():
@@ -158,9 +154,10 @@ def _copy(params: Stack) -> Stack:
     return Stack(params.flat.clone(), params.shapes)
 
 
-def falls(norms: Tensor) -> Tensor:
-    """Count, in norms (T + 1, R, U), the share of steps in which a norm fell by more than rounding:
-    (R,).
+def share_of_falls(norms: Tensor) -> Tensor:
+    """Compute the share of steps (R,) in which a norm fell by more than rounding.
+
+    The norms are (T + 1, R, U).
     """
     return (norms[1:] < norms[:-1] * (1 - ROUNDING)).double().mean((0, 2))
 
@@ -194,8 +191,9 @@ def batch_dependence(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
 
 @runtime.one_thread()
 def change_in_smaller_batch(norm: str, seeds: Sequence[int], size: int = 10) -> Tensor:
-    """Measure how far the first two samples' logits move when the rest of the batch is left out,
-    relative to their norm: (R,).
+    """Measure how far two samples' logits move without the rest of the batch, (R,).
+
+    The distance is relative to the norm of the logits.
     """
     _, batch = _batch(seeds, size)
     net = MLP(SIZES, norm=norm)
@@ -211,8 +209,9 @@ def change_in_smaller_batch(norm: str, seeds: Sequence[int], size: int = 10) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Stretched(MLP):
-    """An MLP with weight norm whose directions start ``stretch`` times as long: the same function
-    at the start.
+    """An MLP with weight norm whose directions start ``stretch`` times as long.
+
+    It is the same function at the start.
     """
 
     norm: str = "weight"
@@ -230,9 +229,7 @@ class Stretched(MLP):
 def train_stretched(
     recipe: Recipe, stretches: Sequence[float], seeds: Sequence[int]
 ) -> pd.DataFrame:
-    """Train from directions of several lengths: stretch, seed, training accuracy, and the mean norm
-    of v at the end.
-    """
+    """Train from directions of several lengths; tabulate accuracy and the final norm of v."""
     rows = []
     for stretch in stretches:
         arm = Recipe(
@@ -267,8 +264,9 @@ def default_start(sizes: Sequence[int], seed: int) -> list[Layer]:
 
 
 def data_dependent_start(x: Tensor, sizes: Sequence[int], seed: int) -> list[Layer]:
-    """Draw the same directions, and set lengths and biases layer by layer on the batch x (B, D),
-    with ReLU between layers.
+    """Draw the same directions, and set lengths and biases layer by layer on the batch x.
+
+    x is (B, D), with ReLU between layers.
     """
     layers, h = [], x
     for v, _, _ in default_start(sizes, seed):
@@ -279,9 +277,7 @@ def data_dependent_start(x: Tensor, sizes: Sequence[int], seed: int) -> list[Lay
 
 
 def preactivations(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
-    """Compute what the units of each layer put out before their activation, (B, O) for inputs (B,
-    D).
-    """
+    """Compute each layer's outputs before their activation, (B, O), for inputs (B, D)."""
     found, h = [], x
     for v, g, b in layers:
         found.append(h @ wn.weight(v, g).T + b)
@@ -292,8 +288,9 @@ def preactivations(layers: Sequence[Layer], x: Tensor) -> list[Tensor]:
 def preactivation_moments(
     starts: Mapping[str, Sequence[Sequence[Layer]]], x: Tensor
 ) -> pd.DataFrame:
-    """Compute for each start, seed and layer, over the samples x, the mean square of the units'
-    means and their variance.
+    """Compute the mean square of the units' means, and their variance, over the samples x.
+
+    There is a row for each start, seed and layer.
     """
     rows = [
         (name, seed, i, z.mean(0).square().mean().item(), z.var(0, correction=0).mean().item())
@@ -308,7 +305,7 @@ def preactivation_moments(
 
 
 class Log(NamedTuple):
-    """One step of a hand-written weight norm: what it was given and what it made of it."""
+    """One step of a hand-written weight norm: its inputs and outputs."""
 
     v: Tensor
     """(O, D)"""
@@ -327,7 +324,7 @@ FAULTY_RUNS = {"A": "norm_constant", "B": "matrix_norm", "C": "healthy"}
 
 
 class Run(NamedTuple):
-    """A training by one of the codes."""
+    """A training run by one of the codes."""
 
     loss: Tensor
     """(T,)"""
@@ -336,8 +333,9 @@ class Run(NamedTuple):
 
 
 def faulty_runs(lr: float = 1.0, steps: int = 150) -> dict[str, Run]:
-    """Train softmax regression on 500 signals of MNIST-1D under weight norm, by three codes for its
-    gradients.
+    """Train softmax regression under weight norm by three codes for its gradients.
+
+    The data are 500 signals of MNIST-1D.
     """
     dataset = datasets.load("mnist1d", train_size=500)
     return {

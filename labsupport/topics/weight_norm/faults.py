@@ -1,4 +1,4 @@
-r"""Define gradients of weight norm as five codes compute them, and tell which of them wrote a log.
+r"""Gradients of weight norm as five codes compute them, and the diagnosis of a log.
 
 Symbols as in :mod:`labsupport.topics.weight_norm.reference`.
 """
@@ -13,8 +13,7 @@ Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def faulty_gradients() -> dict[str, Gradients]:
-    r"""Return gradients as five codes compute them, each a function of (dw, v, g) that returns (dv,
-    dg).
+    r"""Return five codes' gradients, each a function of (dw, v, g) that returns (dv, dg).
 
     ``healthy`` is :func:`gradients`. The others: ``norm_constant`` does not differentiate through
     the norm, so nothing is projected away, :math:`\nabla_v L = \frac{g}{\lVert v\rVert}\nabla_w L`;
@@ -70,9 +69,7 @@ def diagnose(v: Tensor, g: Tensor, dw: Tensor, dv: Tensor, dg: Tensor) -> str:
 
 
 def nearest(dv: Tensor, dg: Tensor, suspects: dict[str, tuple[Tensor, Tensor]]) -> str:
-    """Name the suspect whose gradients (dv, dg) are closest to those of the log; the first of
-    equals.
-    """
+    """Name the suspect whose gradients (dv, dg) are closest; the first of equals."""
     return min(suspects, key=lambda name: _distance((dv, dg), suspects[name]))
 
 

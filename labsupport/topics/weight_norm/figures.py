@@ -1,6 +1,4 @@
-"""Draw gradient descent on a direction and a length in the plane, and the losses of three codes to
-diagnose.
-"""
+"""Draw descent on a direction and a length in the plane, and losses of codes to diagnose."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,9 +9,7 @@ from labsupport.topics.weight_norm.experiments import CURVATURE, MINIMUM, Run, d
 
 
 def plane(lr: float, start: float = 1.0) -> Figure:
-    """Draw the weight's path over the bowl, and beside it the norm of v with the rate that the
-    direction feels.
-    """
+    """Draw the weight's path over the bowl, the norm of v and the direction's learning rate."""
     found = descent_path(lr, start)
     norm = found.v.norm(dim=1)
     fig, (left, right) = plots.figure(2, width=6.6, height=3.4)

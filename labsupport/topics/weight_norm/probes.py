@@ -1,4 +1,4 @@
-"""Measure the norm of v, and the factor on the learning rate that the direction of a weight feels.
+"""The norm of v, and the factor on the learning rate that a weight's direction feels.
 
 ``weight_norms`` is the core's: with weight norm the weights that it measures are the v.
 """
@@ -17,7 +17,7 @@ __all__ = ["direction_rates", "weight_norms"]
 def direction_rates(
     net: Layered, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
 ) -> dict[str, Tensor]:
-    r"""Of each layer, ``direction1`` ...: the mean over units of :math:`(g/\lVert v\rVert)^2`.
+    r"""Measure by layer, ``direction1`` ..., the units' mean :math:`(g/\lVert v\rVert)^2`.
 
     Times the learning rate it is the rate at which the direction of a weight learns. At the start
     of a network with weight

@@ -62,8 +62,7 @@ def gradients(dw: Tensor, v: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def projection(w: Tensor) -> Tensor:
-    r"""Return the matrix that takes away what lies along w:
-    :math:`M_w = I - w w^\top / \lVert w\rVert^2`.
+    r"""Compute the projection away from w: :math:`M_w = I - w w^\top / \lVert w\rVert^2`.
 
     Args:
         w: one weight vector (D,), not zero.
@@ -85,8 +84,7 @@ def projection(w: Tensor) -> Tensor:
 
 
 def norm_after_step(v: Tensor, dv: Tensor, lr: float) -> Tensor:
-    r"""Predict the norm of v after a step of gradient descent, by Pythagoras: the gradient is
-    perpendicular to v.
+    r"""Predict the norm of v after a gradient step by Pythagoras: v ⊥ its gradient.
 
     .. math:: \lVert v - \eta\nabla_v L\rVert^2 = \lVert v\rVert^2 + \eta^2\lVert\nabla_v L\rVert^2
 
@@ -182,7 +180,7 @@ def _check_lr(lr: float) -> None:
 
 
 def _scaled(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of v scaled so that no square leaves the dtype's range, their norms, and the scale.
+    """Scale rows of v so that no square leaves the dtype's range; also return norms and scale.
 
     In float32 the square of 1e20 is infinite and that of 1e-30 is 0. Only the direction of v
     counts, so each row may be multiplied by any number; by a power of two nothing is rounded.
@@ -202,7 +200,7 @@ def _scaled(v: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _power_of_two(v: Tensor) -> Tensor:
-    """The power of two (O,) that brings the largest entry of each row (O, D) between 1/2 and 1.
+    """Find powers of two (O,) that bring each row's largest entry between 1/2 and 1.
 
     At the ends of the dtype's range it stops where the power itself would leave the range.
     """

@@ -20,7 +20,7 @@ def test_the_printed_loop_does_not_run_where_layers_differ_in_width():
     shapes = [
         grad.shape
         for grad in dict(
-            sorted(experiments.mended(weights, torch.ones(2), torch.ones(5), "tanh").items())
+            sorted(experiments.corrected(weights, torch.ones(2), torch.ones(5), "tanh").items())
         ).values()
     ]
     assert shapes == [w.shape for w in weights]

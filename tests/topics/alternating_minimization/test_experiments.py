@@ -70,7 +70,9 @@ def test_codes_of_linear_units_pass_on_half_of_what_they_get_at_most():
 
 
 def test_the_gradient_that_fades_is_autograds():
-    share = experiments.fading(depth=3, size=20, seeds=[4])["gradient by backpropagation"][:, 0]
+    share = experiments.layer_shares(depth=3, size=20, seeds=[4])["gradient by backpropagation"][
+        :, 0
+    ]
     params, _ = MLP((40, 64, 64, 64, 10), initializer="kaiming_normal").init(
         [runtime.generator(4, "init")]
     )

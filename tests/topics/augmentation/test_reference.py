@@ -12,9 +12,9 @@ from labsupport.topics.augmentation import reference as da
 
 
 def test_the_lecture_s_crop_and_flip_have_162_versions():
-    assert da.crop_and_flip(4) == 162
-    assert da.crop_and_flip(4, mirrored=False) == 81
-    assert da.crop_and_flip(0, mirrored=False) == 1
+    assert da.count_versions(4) == 162
+    assert da.count_versions(4, mirrored=False) == 81
+    assert da.count_versions(0, mirrored=False) == 1
 
 
 @pytest.mark.parametrize("versions, draws", [(3, 2), (4, 3), (2, 5), (3, 0), (1, 3)])
@@ -64,7 +64,7 @@ def test_a_negative_zero_makes_no_new_version():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda: da.crop_and_flip(-1), "padding is -1"),
+        (lambda: da.count_versions(-1), "padding is -1"),
         (lambda: da.seen_versions(torch.tensor([0.5]), 3), "0.5"),
         (lambda: da.seen_versions(torch.tensor([5.0]), -3), "draws is -3"),
     ],

@@ -60,7 +60,7 @@ def test_selection_goes_by_the_new_losses_alone():
     assert ev.select(row(0, 9, 9), row(3, 1, 2), parents=2).tolist() == [1, 2]
 
 
-def test_a_mutant_of_deviation_sigma():
+def test_a_mutant_of_standard_deviation_sigma():
     mutants = ev.mutate(torch.zeros(100_000, dtype=torch.float64), drawn(100_000), sigma=0.3)
     assert mutants.std().item() == pytest.approx(0.3, rel=0.02)
 

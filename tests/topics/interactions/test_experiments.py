@@ -172,7 +172,7 @@ def test_a_switch_compares_a_cell_with_the_one_that_differs_in_one_trick():
     )
 
 
-def test_the_walk_stops_at_the_first_cell_from_which_nothing_gains():
+def test_the_path_stops_at_the_first_cell_from_which_nothing_gains():
     """Crop gains 9; then norm gains 2; everything else loses. A better cell behind a worse one is
     not found.
     """
@@ -183,13 +183,13 @@ def test_the_walk_stops_at_the_first_cell_from_which_nothing_gains():
     assert experiments.cells_tried(path) == 1 + 5 + 4 + 3
 
 
-def test_the_walk_goes_on_to_the_end_where_everything_gains():
+def test_the_path_goes_on_to_the_end_where_everything_gains():
     y = torch.tensor([[float(cell.bit_count()) for cell in range(32)]]).double()
     path = experiments.greedy_path(y)
     assert path[-1] == experiments.ALL and len(path) == 6 and experiments.cells_tried(path) == 16
 
 
-def test_the_walk_down_only_takes_out():
+def test_the_path_down_only_takes_out():
     """From all five the way leads over those without dropout to norm with crop; more of both would
     be better still.
     """

@@ -28,7 +28,7 @@ def test_r_squared_is_one_for_every_number_right_and_zero_for_the_mean():
 
 
 def test_the_ring_is_learned_by_layers_and_not_by_one():
-    errors = [layer.error for layer in experiments.grown(0.0)]
+    errors = [layer.error for layer in experiments.grow_on_ring(0.0)]
     assert errors[0] > 4 * errors[3]
 
 

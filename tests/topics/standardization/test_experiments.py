@@ -6,9 +6,8 @@ import torch
 
 from labsupport import train
 from labsupport.models import MLP
-from labsupport.ops import standardization as sd
 from labsupport.rules import SGD
-from labsupport.topics.standardization import experiments
+from labsupport.topics.standardization import experiments, faults
 from labsupport.types import Recipe
 
 
@@ -104,4 +103,4 @@ def test_without_a_jump_the_quiet_column_does_no_harm():
 
 def test_the_logs_to_diagnose_are_what_their_codes_do():
     for name, log in experiments.faulty_runs().items():
-        assert sd.diagnose(*log) == experiments.FAULTY_RUNS[name]
+        assert faults.diagnose(*log) == experiments.FAULTY_RUNS[name]

@@ -33,11 +33,11 @@ def test_the_axes_of_the_valley_stay_where_they_are():
 
 
 def test_steps_are_drawn_beside_their_prediction():
-    races = {
+    steps_by_label = {
         "with the bias": experiments.convergence(),
         "without": experiments.convergence(constant=False),
     }
-    (ax,) = figures.draw_convergence(races).axes
+    (ax,) = figures.draw_convergence(steps_by_label).axes
     assert [line.get_label() for line in ax.lines] == [
         "predicted",
         "worst start, with the bias",

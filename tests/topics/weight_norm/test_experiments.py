@@ -37,7 +37,7 @@ def test_norms_have_a_row_for_every_step_and_one_for_the_start():
     norms = experiments.row_norms(Recipe(SMALL, SGD(lr=1.0), **SHORT), [0, 1, 2])
     assert (
         norms.shape == (7, 3, 18)
-        and experiments.falls(norms).max() == 0
+        and experiments.share_of_falls(norms).max() == 0
         and (norms[-1] > norms[0]).all()
     )
 
@@ -45,7 +45,10 @@ def test_norms_have_a_row_for_every_step_and_one_for_the_start():
 def test_a_decay_on_v_makes_norms_fall():
     decayed = SGD(lr=0.1, weight_decay=1.0, decay_on="weights")
     assert (
-        experiments.falls(experiments.row_norms(Recipe(SMALL, decayed, **SHORT), [0])).min() > 0.9
+        experiments.share_of_falls(
+            experiments.row_norms(Recipe(SMALL, decayed, **SHORT), [0])
+        ).min()
+        > 0.9
     )
 
 
@@ -53,7 +56,7 @@ def test_falls_are_counted_by_run_and_rounding_is_none():
     norms = torch.tensor(
         [[[1.0, 1.0], [1.0, 1.0]], [[0.5, 2.0], [1 - 1e-14, 1.0]]], dtype=torch.float64
     )
-    assert experiments.falls(norms).tolist() == [0.5, 0.0]
+    assert experiments.share_of_falls(norms).tolist() == [0.5, 0.0]
 
 
 @pytest.mark.parametrize("norm, apart", [("weight", False), ("layer", False), ("batch", True)])
