@@ -269,8 +269,8 @@ def _pairs(draw):
     shape, dtype = form(draw)
     scales = [one_of(draw, 1.0, 2.0**-20, 2.0**20) for _ in range(2)]
     return {
-        "a": scales[0] * tensor(draw, shape, dtype, (1.0, 0.0, 2.0, 1e-4, -3.0)),
-        "b": scales[1] * tensor(draw, shape, dtype, (2.0, 1.0, 0.0, -1.0, 1e-4)),
+        "a": scales[0] * tensor(draw, shape, dtype, (1.0, 0.0, 2.0, -1.0, -3.0)),
+        "b": scales[1] * tensor(draw, shape, dtype, (2.0, 1.0, 0.0, -1.0, 0.5)),
     }
 
 
