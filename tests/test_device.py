@@ -274,7 +274,7 @@ def test_published_data_are_kept_on_the_device(published_parts, fake_cuda, monke
     assert {(axis, kept[key].device.type, kept[key].dtype) for key in kept for axis in key[0]} == {
         ("x", "cuda", torch.float32),
         ("y", "cuda", torch.int64),
-        ("b", "cuda", torch.float32),
+        ("f", "cuda", torch.float32),
     }
 
 

@@ -31,27 +31,15 @@ def inputs(dtype, *shape, offset=0.0, spread=1.0):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), HALF.items(), ids=str)
 class TestHalf:
-    def test_batch_norm_of_large_inputs(self, dtype, tolerance):
-        """The squares overflow float16: once all outputs were zero."""
+    def test_batch_norm_by_hand_refuses_inputs_whose_squares_overflow(self, dtype, tolerance):
+        """In float16 they do, and once all outputs were zero."""
         x = inputs(dtype, 40, 3, offset=500.0, spread=300.0)
-        gamma, beta = torch.tensor([0.5, 1, 2]), torch.tensor([1.0, 0, -1])
-
-        def normed(x):
-            return bn.batch_norm(x, gamma.to(x.dtype), beta.to(x.dtype))
-
-        like_double(x, normed, tolerance)
-        assert normed(x).std() > 0.5
-
-    def test_batch_norm_backwards(self, dtype, tolerance):
-        x, dy = inputs(dtype, 40, 3, spread=300.0), inputs(dtype, 40, 3).flip(0)
-        gamma = torch.ones(3)
-        for k in range(3):
-            like_double(
-                x,
-                lambda x: bn.batch_norm_backward(dy.to(x.dtype), x, gamma.to(x.dtype))[k],
-                tolerance,
-                scale=dy.abs().double().sum().item() / 300 if k == 0 else 10.0,
-            )
+        scale, shift = torch.ones(3, dtype=dtype), torch.zeros(3, dtype=dtype)
+        refused = pytest.raises(ValueError, match="too narrow for a variance; give float32")
+        with refused:
+            bn.batch_norm(x, scale, shift)
+        with refused:
+            bn.batch_norm_backward(x.flip(0), x, scale)
 
     @pytest.mark.parametrize("training", [True, False])
     def test_the_norms_of_the_networks(self, dtype, tolerance, training):

@@ -45,6 +45,19 @@ UNTOUCHED = {
 }
 
 
+class SeenSet(set):
+    """What a spy has seen. To a digest it is always the same: looking makes no other study."""
+
+    def __reduce_ex__(self, protocol):
+        return type(self), ()
+
+
+class SeenList(list):
+    """As SeenSet, in order."""
+
+    __reduce_ex__ = SeenSet.__reduce_ex__
+
+
 @pytest.fixture
 def mixed(full, monkeypatch):
     """The products of the full profile on a GPU, here on the CPU; collects the precisions that
@@ -52,7 +65,7 @@ def mixed(full, monkeypatch):
     """
     monkeypatch.setattr(runtime, "mixed", lambda: runtime.profile() == "full")
     monkeypatch.setenv("LABSUPPORT_THREADS", "1")
-    seen = set()
+    seen = SeenSet()
     for net in (MLP, CNN):
         monkeypatch.setattr(net, "layers", spy(net.layers, seen))
     return seen
@@ -294,7 +307,7 @@ def arms():
 @pytest.fixture
 def trained_on(monkeypatch):
     """The recipes that were trained."""
-    seen = []
+    seen = SeenList()
     original = study.train.train_many
     monkeypatch.setattr(
         study.train,
