@@ -5,15 +5,12 @@ blame and not the reader: one warning names the folder and what to do, and the w
 """
 
 import contextlib
-import functools
 import hashlib
-import importlib.metadata
 import os
 import uuid
 import warnings
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent
 SAYS = "Kept files"
 """How every warning of this module begins, so that a book can be built without them."""
 _warned: set[Path] = set()
@@ -91,15 +88,3 @@ def _warn(folder: Path, error: OSError) -> None:
 
 def _checksum(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=16).hexdigest().encode()
-
-
-@functools.cache
-def source_digest(*files: str) -> str:
-    """Digest the named source files of this package, or all that fit a pattern."""
-    sources = b"".join(path.read_bytes() for file in files for path in sorted(PACKAGE.glob(file)))
-    return hashlib.blake2b(sources, digest_size=8).hexdigest()
-
-
-def version_tag(distribution: str) -> str:
-    """Return the installed version of a distribution as a part of a file name."""
-    return "-" + importlib.metadata.version(distribution)
