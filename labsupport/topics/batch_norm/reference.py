@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from labsupport.ops.precision import widened
+from labsupport.ops.precision import require_full
 
 
 class Statistics(NamedTuple):
@@ -37,7 +37,7 @@ def statistics(x: Tensor) -> Statistics:
         x: (B, C, ...), floating, at least two values a channel.
 
     Returns:
-        Statistics, in float32 for half precision, whose squares overflow.
+        Statistics.
 
     Raises:
         ValueError: for integers, half precision, fewer than two axes, or fewer than two values a
@@ -52,7 +52,7 @@ def statistics(x: Tensor) -> Statistics:
             f"x has the shape {tuple(x.shape)}: {size} value of each channel has no variance; a"
             " batch in train mode needs at least 2"
         )
-    axes, x = _all_but_channels(x), widened(x)
+    axes = _all_but_channels(x)
     return Statistics(x.mean(axes), deviations(x).square().mean(axes), size)
 
 
@@ -60,9 +60,8 @@ def deviations(x: Tensor) -> Tensor:
     r"""Subtract from each value its channel's mean, :math:`x_i - \mu`, twice.
 
     In float32 a mean of 10,000 is rounded to the next thousandth, and so is everything that it is
-    subtracted from. The
-    deviations are small numbers whose own mean is known far better: a second centring takes the
-    error out.
+    subtracted from. The deviations are small numbers whose own mean is known far better: a second
+    centring takes the error out.
 
     Args:
         x: (B, C, ...).
@@ -70,9 +69,9 @@ def deviations(x: Tensor) -> Tensor:
     Returns:
         Shaped like x, with a mean of zero in every channel.
     """
-    axes, wide = _all_but_channels(x), widened(x)
-    once = wide - _along(wide.mean(axes), x)
-    return (once - _along(once.mean(axes), x)).to(x.dtype)
+    axes = _all_but_channels(x)
+    once = x - _along(x.mean(axes), x)
+    return once - _along(once.mean(axes), x)
 
 
 def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> Tensor:
@@ -99,8 +98,8 @@ def batch_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, eps: float = 1e-5) -> 
     """
     _check_channels(x, gamma=gamma, beta=beta)
     _check_eps(eps)
-    hat = deviations(widened(x)) / (_along(statistics(x).var, x) + eps).sqrt()
-    return (_along(gamma, x) * hat + _along(beta, x)).to(x.dtype)
+    hat = deviations(x) / (_along(statistics(x).var, x) + eps).sqrt()
+    return _along(gamma, x) * hat + _along(beta, x)
 
 
 def normalize(
@@ -133,8 +132,8 @@ def normalize(
         raise ValueError(
             f"var is {var.min().item():g} in one channel; a variance is never negative"
         )
-    hat = (widened(x) - _along(mean, x)) / (_along(widened(var), x) + eps).sqrt()
-    return (_along(gamma, x) * hat + _along(beta, x)).to(x.dtype)
+    hat = (x - _along(mean, x)) / (_along(var, x) + eps).sqrt()
+    return _along(gamma, x) * hat + _along(beta, x)
 
 
 def batch_norm_backward(
@@ -174,10 +173,10 @@ def batch_norm_backward(
     _check_channels(x, gamma=gamma)
     _check_eps(eps)
     axes, root = _all_but_channels(x), (_along(var, x) + eps).sqrt()
-    hat = deviations(widened(x)) / root
-    dbeta, dgamma = widened(dy).sum(axes), (dy * hat).sum(axes)
+    hat = deviations(x) / root
+    dbeta, dgamma = dy.sum(axes), (dy * hat).sum(axes)
     dx = _along(gamma, x) / root * (dy - _along(dbeta, x) / size - hat * _along(dgamma, x) / size)
-    return dx.to(x.dtype), dgamma.to(gamma.dtype), dbeta.to(gamma.dtype)
+    return dx, dgamma, dbeta
 
 
 def update_running(running: Statistics, batch: Statistics, *, momentum: float = 0.1) -> Statistics:
@@ -210,8 +209,8 @@ def update_running(running: Statistics, batch: Statistics, *, momentum: float = 
     # PyTorch stores the unbiased variance, though it normalizes a batch by the biased one
     unbiased = batch.var * (batch.size / (batch.size - 1))
     return Statistics(
-        ((1 - momentum) * running.mean + momentum * batch.mean).to(running.mean.dtype),
-        ((1 - momentum) * running.var + momentum * unbiased).to(running.var.dtype),
+        (1 - momentum) * running.mean + momentum * batch.mean,
+        (1 - momentum) * running.var + momentum * unbiased,
         batch.size,
     )
 
@@ -320,10 +319,10 @@ def group_norm(x: Tensor, gamma: Tensor, beta: Tensor, *, groups: int, eps: floa
     _check_channels(x, gamma=gamma, beta=beta)
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"groups is {groups}; it must divide the {x.shape[1]} channels")
-    grouped = widened(x).reshape(len(x), groups, -1)
+    grouped = x.reshape(len(x), groups, -1)
     var, mean = torch.var_mean(grouped, 2, correction=0, keepdim=True)
     hat = ((grouped - mean) / (var + eps).sqrt()).view_as(x)
-    return (_along(gamma, x) * hat + _along(beta, x)).to(x.dtype)
+    return _along(gamma, x) * hat + _along(beta, x)
 
 
 def squared_gradient(dz: Tensor, y_hat: Tensor, gamma: Tensor, sigma: Tensor) -> Tensor:
@@ -369,11 +368,7 @@ def _check_input(x: Tensor) -> None:
         raise ValueError(
             f"x has the dtype {x.dtype}; what is normalized is no integer: give a floating dtype"
         )
-    if x.element_size() < 4:
-        # in float16 the square of 300 is infinite, and bfloat16 knows a mean to three digits
-        raise ValueError(
-            f"x has the dtype {x.dtype}, too narrow for a variance; give float32 or float64"
-        )
+    require_full("x", x)  # in float16 the square of 300 is infinite
     if x.dim() < 2:
         raise ValueError(f"x has the shape {tuple(x.shape)}; it must be (batch, channels, ...)")
 

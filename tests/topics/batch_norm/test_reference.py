@@ -132,7 +132,7 @@ def test_the_theorem_is_an_equation():
         (lambda: bn.statistics(torch.ones(4, 3, dtype=torch.long)), "dtype torch.int64"),
         (
             lambda: bn.statistics(torch.ones(4, 3).half()),
-            "torch.float16, too narrow for a variance; give float32 or float64",
+            "x: the dtype is torch.float16, which has too few digits here; give float32 or float64",
         ),
         (lambda: bn.batch_norm(torch.ones(4, 3).bfloat16(), *torch.ones(2, 3)), "torch.bfloat16"),
         (lambda: bn.statistics(torch.ones(4)), r"shape \(4,\)"),
