@@ -2,10 +2,9 @@
 else.
 
 Every product is one ``torch.bmm`` over all runs, into memory that is already there. Each may have
-its operands
-stored either way round, and the work may be shared in two ways: by one Python thread with all of
-PyTorch's threads, or by as many Python threads as there are cores, each with a share of the runs.
-The limit is the smallest that is found.
+its operands stored either way round, and the work may be shared in two ways: by one Python thread
+with all of PyTorch's threads, or by as many Python threads as there are cores, each with a share of
+the runs. The limit is the smallest that is found.
 """
 
 import threading

@@ -2,21 +2,19 @@
 
 Every contender does the same work; a contender whose accuracy says otherwise is refused. After a
 warm-up, each repetition runs ours, the peers and the bare matrix products one after the other, in
-an order that turns from
-repetition to repetition, and a ratio is taken within its repetition: what else the machine does
-then weighs on both sides. What is printed is the median. The peers run with PyTorch's default
-threads, because that is what their users
-get. For networks this small one thread often serves them better, the more so on a busy machine:
-``--peer-threads 1`` shows what ours is worth beside users who know that. Ours and the limit share
-out the default threads by themselves.
+an order that turns from repetition to repetition, and a ratio is taken within its repetition: what
+else the machine does then weighs on both sides. What is printed is the median. The peers run with
+PyTorch's default threads, because that is what their users get. For networks this small one thread
+often serves them better, the more so on a busy machine: ``--peer-threads 1`` shows what ours is
+worth beside users who know that. Ours and the limit share out the default threads by themselves.
 
     seconds      ours
-    peers        the peer's seconds over ours: 5 means that ours takes a fifth of the time; null:
-    not installed
+    peers        the peer's seconds over ours: 5 means that ours takes a fifth of the time;
+                 null: not installed
     limit_share  seconds of the bare matrix products over ours: 1 would be the machine's limit
     peak_mb      the most memory, in MB, that a fresh process which does the job once with ours and
-    the processes that
-                 it starts hold together, torch included, looked at fifty times a second
+                 the processes that it starts hold together, torch included, looked at fifty times
+                 a second
 """
 
 import argparse

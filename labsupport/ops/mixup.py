@@ -13,8 +13,8 @@ def coefficient(u: Tensor, alpha: float | Tensor) -> Tensor:
     r"""Compute the share of the first sample, :math:`\lambda \sim \mathrm{Beta}(\alpha, \alpha)`.
 
     The quantile function of the distribution at uniform numbers. Small :math:`\alpha` puts
-    :math:`\lambda` near 0 or 1,
-    :math:`\alpha = 1` makes every value alike likely, large :math:`\alpha` puts it near one half.
+    :math:`\lambda` near 0 or 1, :math:`\alpha = 1` makes every value alike likely, large
+    :math:`\alpha` puts it near one half.
 
     Args:
         u: uniform numbers in [0, 1), any shape.

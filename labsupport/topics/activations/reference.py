@@ -46,8 +46,7 @@ def sigmoid_slope(z: Tensor) -> Tensor:
     Args, Returns, Raises: as in :func:`sigmoid`.
 
     Source: the lecture, same slide, which writes the first form. The second one keeps its digits
-    where
-    :math:`\sigma(z)` rounds to 1.
+    where :math:`\sigma(z)` rounds to 1.
     """
     return sigmoid(z) * sigmoid(-z)
 

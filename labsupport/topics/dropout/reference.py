@@ -292,12 +292,10 @@ def diagnose(h: Tensor, trained: Tensor, evaluated: Tensor, drop: float) -> str:
     r"""Name what a dropout layer does, from a log of its inputs and outputs in either mode.
 
     The kept units tell the factor s of training, the evaluation its factor e, the zeros the rest.
-    With
-    :math:`r` dropped, the healthy pairs (s, e) are :math:`(1/(1-r),\,1)`, ``inverted``, and
+    With :math:`r` dropped, the healthy pairs (s, e) are :math:`(1/(1-r),\,1)`, ``inverted``, and
     :math:`(1,\,1-r)`, ``lecture``; ``scale_missing`` is (1, 1), ``scaled_twice``
-    :math:`(1/(1-r),\,1-r)` and ``swapped``
-    :math:`(1/r,\,1)`. ``eval_drops`` has zeros in evaluation, ``one_mask`` the same zeros for all
-    samples.
+    :math:`(1/(1-r),\,1-r)` and ``swapped`` :math:`(1/r,\,1)`. ``eval_drops`` has zeros in
+    evaluation, ``one_mask`` the same zeros for all samples.
 
     Args:
         h: activations that went in, shape (B, D); a unit that puts out 0 tells nothing and is left

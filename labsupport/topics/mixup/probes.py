@@ -88,13 +88,10 @@ class Spectrum:
     r"""Spread of one class's hidden states: its number of directions and its size.
 
     Of each hidden layer l, on the test part: the states of a class, less their mean, have singular
-    values
-    :math:`s_1 \ge s_2 \ge \dots`. ``rank<l>`` is their effective rank:
-    :math:`\exp(-\sum_j q_j \ln q_j)` with
-    :math:`q_j = s_j^2 / \sum_i s_i^2`, the mean over classes. It is 1 if all lie on a line, and the
-    number of directions if all are alike. ``within<l>`` is the share of the whole variance that
-    lies within the classes. ``share<l>_<j>`` is the mean
-    :math:`q_j`.
+    values :math:`s_1 \ge s_2 \ge \dots`. ``rank<l>`` is their effective rank: :math:`\exp(-\sum_j
+    q_j \ln q_j)` with :math:`q_j = s_j^2 / \sum_i s_i^2`, the mean over classes. It is 1 if all lie
+    on a line, and the number of directions if all are alike. ``within<l>`` is the share of the
+    whole variance that lies within the classes. ``share<l>_<j>`` is the mean :math:`q_j`.
 
     Args:
         shown: of how many directions the shares are kept.

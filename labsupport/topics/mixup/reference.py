@@ -1,10 +1,9 @@
 r"""Mixup of one batch outside the loop: inputs, labels, two forms of the loss, accuracy.
 
 Symbols: x inputs, y labels (as one-hot rows: numbers that are all 0 but one), :math:`\pi` the order
-of the partners,
-:math:`\lambda` the coefficient, z logits, t targets. ``labsupport.augment.Mixup`` does the same for
-many runs at once. ``coefficient`` and ``blend`` are the equations that the training loop uses, so
-they are defined in ``labsupport.ops.mixup`` and can be had from here.
+of the partners, :math:`\lambda` the coefficient, z logits, t targets. ``labsupport.augment.Mixup``
+does the same for many runs at once. ``coefficient`` and ``blend`` are the equations that the
+training loop uses, so they are defined in ``labsupport.ops.mixup`` and can be had from here.
 """
 
 import torch

@@ -72,8 +72,7 @@ def momentum_step(
         w_{t+1} = w_t - \eta\, v_{t+1} - \eta\lambda\, w_t
 
     With ``decoupled=False`` the decay term is dropped and :math:`g_t + \lambda w_t` takes the place
-    of
-    :math:`g_t`: the L2 form of the same slide.
+    of :math:`g_t`: the L2 form of the same slide.
 
     Args:
         w, g, v: weights, loss gradient, velocity, shape (...); v starts at zero.
@@ -241,8 +240,7 @@ def momentum_gap(
     r"""Compute when L2 and decoupled decay first differ under momentum, and by how much.
 
     Both start at :math:`w_0` with zero velocity and see the same gradients of the data loss. L2
-    sends its
-    :math:`\lambda w_0` through the velocity, decay does not:
+    sends its :math:`\lambda w_0` through the velocity, decay does not:
 
     .. math::
         w_1^{\text{L2}} - w_1^{\text{decay}} &= +\eta\lambda\mu\, w_0 \quad\text{(the lecture's

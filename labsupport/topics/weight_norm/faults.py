@@ -17,10 +17,9 @@ def faulty_gradients() -> dict[str, Gradients]:
 
     ``healthy`` is :func:`gradients`. The others: ``norm_constant`` does not differentiate through
     the norm, so nothing is projected away, :math:`\nabla_v L = \frac{g}{\lVert v\rVert}\nabla_w L`;
-    ``scale_forgotten`` leaves out the factor,
-    :math:`\nabla_v L = M_w\nabla_w L`; ``length_undivided`` leaves out the norm,
-    :math:`\nabla_g L = \nabla_w L\cdot v`; ``matrix_norm`` divides the whole matrix by one norm,
-    and differentiates that correctly.
+    ``scale_forgotten`` leaves out the factor, :math:`\nabla_v L = M_w\nabla_w L`;
+    ``length_undivided`` leaves out the norm, :math:`\nabla_g L = \nabla_w L\cdot v`;
+    ``matrix_norm`` divides the whole matrix by one norm, and differentiates that correctly.
     """
     return {
         "healthy": gradients,

@@ -20,9 +20,8 @@ def direction_rates(
     r"""Measure by layer, ``direction1`` ..., the units' mean :math:`(g/\lVert v\rVert)^2`.
 
     Times the learning rate it is the rate at which the direction of a weight learns. At the start
-    of a network with weight
-    norm it is 1, and so it stays in a network without: there the direction feels the learning rate
-    itself.
+    of a network with weight norm it is 1, and so it stays in a network without: there the direction
+    feels the learning rate itself.
     """
     if net.norm != "weight":
         return {
