@@ -9,7 +9,8 @@ UV := $(BIN)/uv
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 # two notebooks at a time, each on one thread, instead of two that fight for the same cores; what
 # shares a worker, and what comes first, is said in conftest.py
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --max-worker-restart 0 \
+    --dist loadscope --no-loadscope-reorder
 
 # What a user has set for other Pythons, pips and environments stays out of this one; where the
 # machine's packages come from (index, certificates, proxy, cache) stays in.

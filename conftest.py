@@ -36,7 +36,7 @@ SLOW = (
 )
 """What make check leaves out, beside all that needs the built book."""
 SHARED = {
-    "tests/book/test_browser.py": r"\[(?:light-|dark-)?(.+)\]$",
+    "tests/book/test_browser.py": r"\[(.+?)(?:-light|-dark)?\]$",
     "tests/exercises/test_shelf.py": r"\[([\w.]+)",
 }
 """Files whose tests need only share a worker with those of the same page, or the same exercise."""

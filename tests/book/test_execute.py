@@ -4,6 +4,7 @@ import copy
 import os
 import sys
 import tempfile
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -11,13 +12,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from tools import execute, kernels, layout
 
+CHAPTER = Path("01_decay.ipynb")
+
 
 @pytest.fixture
 def run(tmp_path):
     """Execute a notebook of these code cells into a folder; returns the folder."""
 
     def run_cells(*sources):
-        chapter = tmp_path / "01_decay.ipynb"
+        chapter = tmp_path / CHAPTER
         nbformat.write(
             new_notebook(cells=[new_markdown_cell("Words."), *map(new_code_cell, sources)]), chapter
         )
@@ -37,17 +40,17 @@ def test_notebook_claims_and_record_are_kept_together(run):
     assert [cell.cell_type for cell in notebook.cells] == ["markdown", "code", "code"]
     assert notebook.cells[-1].outputs[0].data["text/plain"] == "42"
     assert (folder / "claims" / "decay.json").read_text() == "[]"
-    record = execute.kept(folder, "key")
+    record = execute.kept(CHAPTER, folder, "key")
     assert record.seconds > 0 and record.peak_mb > 10
 
 
 def test_a_kept_chapter_counts_under_its_own_key_only_and_only_whole(run):
     folder = run("1")
-    assert execute.kept(folder, "another key") is None
+    assert execute.kept(CHAPTER, folder, "another key") is None
     (folder / "record.json").write_text('{"key": "key"')
-    assert execute.kept(folder, "key") is None
+    assert execute.kept(CHAPTER, folder, "key") is None
     (folder / "record.json").unlink()
-    assert execute.kept(folder, "key") is None
+    assert execute.kept(CHAPTER, folder, "key") is None
 
 
 def test_a_failure_names_the_cell_and_leaves_the_last_good_run_alone(run):

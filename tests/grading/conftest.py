@@ -2,12 +2,33 @@
 values.
 """
 
+import threading
+
 import pytest
 import torch
 from hypothesis import strategies as st
 
 from labsupport.grading.exercise import Exercise, Misconception
 from labsupport.grading.inputs import form, one_of, tensor
+
+over = threading.Event()
+"""What sleeps waits for it; it is set when the test is over."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_sleeps_on():
+    """End the threads that a check has left behind.
+
+    Python 3.11 hangs in a profiler as long as a thread has an exception before it that it has not
+    woken up for.
+    """
+    over.clear()
+    before = set(threading.enumerate())
+    yield
+    over.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def scaled(x, *, by):
