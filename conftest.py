@@ -28,10 +28,20 @@ FIRST = ("chapters/", "tests/exercises/", "tests/book/", "tests/notebooks/", "te
 """What takes longest: two workers that start with it end at the same time."""
 SLOW = (
     "chapters/",
+    "tests/book/test_book.py",
+    "tests/book/test_execute.py",
+    "tests/book/test_keys.py::test_an_executed_chapter",
     "tests/exercises/test_shelf.py",
+    "tests/grading/test_survival.py::test_on_a_machine_that_is_too_busy",
+    "tests/grading/test_survival.py::test_the_real_limit",
     "tests/notebooks/test_solved.py::test_a_solved",
     "tests/test_benchmarks.py",
+    "tests/test_datasets.py::test_damaged_data",
+    "tests/test_datasets.py::test_making_data",
+    "tests/test_datasets.py::test_two_threads",
     "tests/test_explore.py",
+    "tests/test_package.py",
+    "tests/test_study.py::test_what_a_cell_defines_anew",
     "tests/topics/local_learning/test_parallel.py",
 )
 """What make check leaves out, beside all that needs the built book."""
