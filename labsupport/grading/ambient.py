@@ -24,12 +24,20 @@ def _anomaly() -> tuple[bool, bool]:
     return torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
 
 
+def _set_profiler(profiler: Any) -> None:
+    """Put a profiler back; one written in C, as cProfile is, is switched on by itself."""
+    if profiler is None or callable(profiler):
+        sys.setprofile(profiler)
+    else:
+        profiler.enable()
+
+
 _NUMPY = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 # How to read it, how to write it, what a fresh session has.
 _SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any], Any], ...] = (
     (sys.gettrace, sys.settrace, None),
-    (sys.getprofile, sys.setprofile, None),
+    (sys.getprofile, _set_profiler, None),
     (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
     (torch.is_grad_enabled, torch.set_grad_enabled, True),
     (_anomaly, lambda both: torch.autograd.set_detect_anomaly(*both), (False, True)),

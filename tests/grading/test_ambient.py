@@ -1,6 +1,7 @@
 """What a notebook has set reaches no part of a check; what an answer sets does not outlive it."""
 
 import contextlib
+import cProfile
 import dataclasses
 import decimal
 import sys
@@ -52,6 +53,7 @@ CHANGES = {
     "decimals of two digits": lambda: decimal.localcontext(prec=2),
     "a tracer": lambda: written(sys.settrace, tracer, sys.gettrace()),
     "a profiler": lambda: written(sys.setprofile, tracer, sys.getprofile()),
+    "a profiler written in C": cProfile.Profile,
 }
 every_change = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 

@@ -85,7 +85,7 @@ def test_the_sums_of_squares_are_statsmodels_and_add_up():
     table = anova_lm(ols("y ~ C(seed) + a*b*c", tabled(y)).fit())
     parts = it.sums_of_squares(y)
     words = [word.replace(" × ", ":") for word in it.words(NAMES)[1:]]
-    same(table["sum_sq"][words].to_numpy(), parts["effects"])
+    same(table["sum_sq"][words].to_numpy(copy=True), parts["effects"])
     same(table["sum_sq"]["C(seed)"], parts["blocks"])
     same(table["sum_sq"]["Residual"], parts["rest"])
     same((y - y.mean()).square().sum(), parts["effects"].sum() + parts["blocks"] + parts["rest"])
