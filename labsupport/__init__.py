@@ -6,9 +6,11 @@ are made of, and no room above imports them.
 
     checks         checks of single arguments
     stacks         R copies of the parameters in one block of memory
+    philox         random numbers on CUDA: one kernel for all runs
+    streams        random numbers of R runs, the same alone or among fifty, on every device
     types          records and protocols: Dataset, Recipe, Rule, Arm, Result, Interval, Claim
     machine        the CPUs that may be used, processes that end with their parent
-    runtime        device, profile, workers, one random generator a run, the folder for results
+    runtime        device, profile, workers, a run's first random draws, the folder for results
     dependencies   one digest of all the code and values that a result depends on
     workers        parallel map over the cores
     storage        atomic, checksummed files

@@ -1,7 +1,8 @@
 """What a batch goes through before a step: transforms of the inputs, and mixup.
 
-A transform is a frozen record, called with a batch of R runs, one generator a run, and the fill
-value: what an input of zero became when the data were scaled. It acts on every sample by itself.
+A transform is a frozen record, called with a batch of R runs, their streams of random numbers, and
+the fill value: what an input of zero became when the data were scaled. It acts on every sample by
+itself.
 Signals (R, B, L) are images of one row: they are shifted and flipped along it.
 """
 
@@ -9,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from labsupport import runtime
 from labsupport.checks import is_count, is_number
 from labsupport.ops import augmentation, mixup
 from labsupport.ops.precision import widened
-from labsupport.runtime import uniform
 from labsupport.stacks import hyperparameter
+from labsupport.streams import Streams
 from labsupport.types import Batch, Dataset, Mix, Mixing, Transform
 
 
@@ -39,11 +39,12 @@ class RandomCrop:
                 f"padding is {self.padding!r}; it must be a whole number of at least 0"
             )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, streams: Streams, fill_value: Tensor) -> Tensor:
         images, p = _as_images(x), self.padding
         padding = (0 if x.dim() == 3 else p, p)
         tops, lefts = (
-            (u * (2 * side + 1)).long() for u, side in zip(_draw(x, rngs, 2), padding, strict=True)
+            (u * (2 * side + 1)).long()
+            for u, side in zip(_draw(x, streams, 2), padding, strict=True)
         )
         return augmentation.crop(images, tops, lefts, padding=padding, fill=fill_value).view(
             x.shape
@@ -66,8 +67,8 @@ class RandomFlip:
                 f"p is {self.p!r}, the probability to mirror a sample; it must be in [0, 1]"
             )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
-        (u,) = _draw(x, rngs, 1)
+    def __call__(self, x: Tensor, streams: Streams, fill_value: Tensor) -> Tensor:
+        (u,) = _draw(x, streams, 1)
         return augmentation.flip(_as_images(x), u < _per_sample(self.p, x)).view(x.shape)
 
 
@@ -87,8 +88,8 @@ class RandomRotation:
                 f"degrees is {self.degrees!r}, the largest angle; it must be a number of at least 0"
             )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
-        (u,) = _draw(x, rngs, 1)
+    def __call__(self, x: Tensor, streams: Streams, fill_value: Tensor) -> Tensor:
+        (u,) = _draw(x, streams, 1)
         return augmentation.rotate(
             _as_images(x), (2 * u - 1) * _per_sample(self.degrees, x), fill=fill_value
         ).view(x.shape)
@@ -115,7 +116,7 @@ class Cutout:
                 " least 1"
             )
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, streams: Streams, fill_value: Tensor) -> Tensor:
         images = _as_images(x)
         if self.inside and self.size > min(images.shape[2:]):
             raise ValueError(
@@ -125,7 +126,7 @@ class Cutout:
         places = [side - self.size + 1 if self.inside else side for side in images.shape[2:]]
         back = 0 if self.inside else self.size // 2
         tops, lefts = (
-            (u * count).long() - back for u, count in zip(_draw(x, rngs, 2), places, strict=True)
+            (u * count).long() - back for u, count in zip(_draw(x, streams, 2), places, strict=True)
         )
         return augmentation.cutout(images, tops, lefts, size=self.size, fill=fill_value).view(
             x.shape
@@ -159,11 +160,11 @@ class Mixup:
                 " hidden layer i"
             )
 
-    def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
+    def __call__(self, batch: Batch, classes: int, streams: Streams) -> Batch:
         """Blend inputs and targets, or add what the network needs to blend a hidden layer."""
         runs, size = batch.y.shape
         # the coefficient, its layer, then the partners: one draw a run
-        u = uniform(rngs, size + 2, torch.empty(runs, dtype=torch.float64))
+        u = streams.uniform(size + 2, torch.empty(runs, dtype=torch.float64))
         lam = mixup.coefficient(u[:, 0], self.alpha).to(batch.x)
         chosen = (u[:, 1] * len(self.layers)).long().to(lam.device)
         # sorting uniform numbers permutes; offsets lead into the flattened batch, within the run
@@ -207,10 +208,10 @@ def _as_images(x: Tensor) -> Tensor:
     return x.flatten(0, 1) if x.dim() == 5 else x.reshape(-1, 1, 1, x.shape[2])
 
 
-def _draw(x: Tensor, rngs: Sequence[Generator], count: int) -> Sequence[Tensor]:
-    """Draw ``count`` uniform numbers a sample, each (R·B,); run r draws from rngs[r]."""
+def _draw(x: Tensor, streams: Streams, count: int) -> Sequence[Tensor]:
+    """Draw ``count`` uniform numbers a sample, each (R·B,); run r draws from its stream."""
     # in half precision a number just below 1 is 1, and the place that it stands for does not exist
-    drawn = uniform(rngs, count * x.shape[1], widened(x))
+    drawn = streams.uniform(count * x.shape[1], widened(x))
     return [u.flatten() for u in drawn.chunk(count, dim=1)]
 
 
@@ -226,17 +227,14 @@ def prepared(
     transforms: Sequence[Transform],
     mix: Mixing | None,
     dataset: Dataset,
-    rngs: tuple[Sequence[Generator], Sequence[Generator]],
+    streams: tuple[Streams, Streams],
 ) -> Batch:
-    """Transform a batch, then blend it; ``rngs`` are the runs' generators for both."""
+    """Transform a batch, then blend it; ``streams`` are for the one and for the other."""
     for transform in transforms:
-        batch = batch._replace(x=transform(batch.x, rngs[0], dataset.fill_value))
-    return mix(batch, dataset.classes, rngs[1]) if mix else batch
+        batch = batch._replace(x=transform(batch.x, streams[0], dataset.fill_value))
+    return mix(batch, dataset.classes, streams[1]) if mix else batch
 
 
-def generators(seeds: Sequence[int]) -> tuple[list[Generator], list[Generator]]:
-    """Make the runs' generators for transforms, and for mixup."""
-    changes, blends = (
-        [runtime.generator(seed, stream) for seed in seeds] for stream in ("augment", "mixup")
-    )
-    return changes, blends
+def streams_of(seeds: Sequence[int]) -> tuple[Streams, Streams]:
+    """Make the runs' streams for transforms, and for mixup."""
+    return Streams(seeds, "augment"), Streams(seeds, "mixup")

@@ -19,11 +19,11 @@ from labsupport.types import Batch, Net, Recipe, Step
 def loss_and_gradient(
     net: Net, params: Stack, buffers: dict[str, Tensor], batch: Batch
 ) -> tuple[Tensor, Stack]:
-    """Compute loss (R,) and gradient on a batch; buffers and generators stay unchanged."""
+    """Compute loss (R,) and gradient on a batch; buffers and streams stay unchanged."""
     aside = {name: buffer.clone() for name, buffer in buffers.items()}
-    rngs = [rng.clone_state() for rng in batch.rngs]
+    streams = batch.streams.clone()
     gradient = params.like()
-    loss = rules.gradients(net, params, aside, batch._replace(rngs=rngs), gradient)
+    loss = rules.gradients(net, params, aside, batch._replace(streams=streams), gradient)
     return loss, gradient
 
 

@@ -15,7 +15,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -119,33 +119,15 @@ def workers() -> int:
 def generator(seed: int, stream: str) -> torch.Generator:
     """Make a CPU generator that depends on (seed, stream) and on nothing else.
 
-    Each run draws its weights, its batches and its noise from streams of their own, so run 4 is the
-    same run alone or among fifty, on every device, and a new kind of draw leaves the others as they
-    were.
+    It is for what is drawn once, or once an epoch: a run's weights, the order of its samples. What
+    every step draws comes from ``streams``.
 
     Args:
         seed: the run's seed, a whole number.
-        stream: what the draws are for: "init", "order", "noise", "augment", "mixup", "rule".
+        stream: what the draws are for: "init", "order".
     """
     digest = hashlib.blake2b(f"{seed}/{stream}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def uniform(rngs: Sequence[torch.Generator], count: int, like: torch.Tensor) -> torch.Tensor:
-    """Draw numbers in [0, 1), (R, count); run r draws from rngs[r] alone.
-
-    Raises:
-        ValueError: if there are not as many generators as runs.
-    """
-    if len(rngs) != len(like):
-        raise ValueError(
-            f"each run draws from a generator of its own: there are {len(like)} runs and"
-            f" {len(rngs)} rngs"
-        )
-    drawn = torch.empty(len(rngs), count)
-    for row, rng in zip(drawn, rngs, strict=True):
-        row.uniform_(0, 1, generator=rng)
-    return drawn.to(like.device).to(like.dtype)
 
 
 @contextlib.contextmanager

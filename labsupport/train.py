@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 
 from labsupport import augment, datasets, runtime, workers
 from labsupport.stacks import Stack, stacked, structure
+from labsupport.streams import Streams
 from labsupport.types import Batch, ChecksData, Dataset, MixableNet, Net, Recipe, Step
 
 SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -81,7 +82,7 @@ def iterate_steps(
     drawn, buffers = model.init([runtime.generator(seed, "init") for seed in seeds])
     params = Stack.of({name: p.to(dtype) for name, p in drawn.items()})
     buffers = {name: b.to(dtype) for name, b in buffers.items()}
-    state = rule.init(model, params, [runtime.generator(seed, "rule") for seed in seeds])
+    state = rule.init(model, params, Streams(seeds, "rule"))
     yield Step(0, 0, params.flat.new_full((len(seeds),), math.nan), params, buffers)
     for epoch, batch in batches(recipes, seeds, dataset):
         params, state, metrics = rule.step(model, params, buffers, state, batch)
@@ -103,9 +104,9 @@ def batches(
         for column in zip(*(r.augment for r in recipes), strict=True)
     ]
     mix = stacked([r.mixup for r in recipes], runtime.device())
-    drawing = augment.generators(seeds)
+    drawing = augment.streams_of(seeds)
     orders = [runtime.generator(seed, "order") for seed in seeds]
-    noises = [runtime.generator(seed, "noise") for seed in seeds]
+    noise = Streams(seeds, "noise")
     x, y = dataset.x_train.to(getattr(torch, recipe.dtype)), dataset.y_train
     size, steps = min(recipe.batch_size, len(y)), steps_in_epoch(recipe, dataset)
     lr_scale = SCHEDULES[recipe.schedule]
@@ -123,7 +124,7 @@ def batches(
                 y.index_select(0, rows).view(len(seeds), size),
                 done + 1,
                 lr_scale(done / (recipe.epochs * steps)),
-                noises,
+                noise,
             )
             yield epoch, augment.prepared(batch, transforms, mix, dataset, drawing)
 

@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 
 from labsupport.checks import is_count, is_number
 from labsupport.stacks import Stack
+from labsupport.streams import NO_STREAMS, Streams
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,8 +68,8 @@ class Batch(NamedTuple):
     """Step number, counted from 1."""
     lr_scale: float
     """The schedule's factor on the learning rate at this step."""
-    rngs: Sequence[Generator]
-    """One generator a run, for whatever else a step draws."""
+    streams: Streams
+    """For whatever else a step draws."""
     targets: Tensor | None = None
     """(R, B, K) what the labels became, where samples are blended: each row adds up to 1."""
     mix: Mix | None = None
@@ -88,11 +89,11 @@ class Net(Protocol):
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
     ) -> Tensor:
         """Compute logits (R, B, K) of inputs (R, B, ...).
 
-        When training, buffers are updated in place, and whatever run r draws it draws from rngs[r].
+        When training, buffers are updated in place, and what a run draws comes from its stream.
         """
 
 
@@ -111,7 +112,7 @@ class MixableNet(Net, Protocol):
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
         mix: Mix | None = None,
     ) -> Tensor:
         """Compute logits as a Net, the layers blended that ``mix`` names."""
@@ -154,8 +155,8 @@ class ChecksData(Protocol):
 class GradientEstimator(Protocol):
     """The direction of an optimizer's step: the backpropagated gradient or a substitute."""
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Any:
-        """Make the state updated in place from step to step; run r draws from rngs[r]."""
+    def init(self, net: Net, params: Stack, streams: Streams) -> Any:
+        """Make the state updated in place from step to step; run r draws from its stream."""
 
     def __call__(
         self,
@@ -172,8 +173,8 @@ class GradientEstimator(Protocol):
 class Rule(Protocol):
     """A way to change parameters: backpropagation with SGD is one, evolution another."""
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Any:
-        """Make the state that the rule carries from step to step; run r draws from rngs[r]."""
+    def init(self, net: Net, params: Stack, streams: Streams) -> Any:
+        """Make the state that the rule carries from step to step; run r draws from its stream."""
 
     def step(
         self, net: Net, params: Stack, buffers: dict[str, Tensor], state: Any, batch: Batch
@@ -187,8 +188,8 @@ class Rule(Protocol):
 class Transform(Protocol):
     """A random change of the inputs in training: crops, flips."""
 
-    def __call__(self, x: Tensor, rngs: Sequence[Generator], fill_value: Tensor) -> Tensor:
-        """Change inputs (R, B, ...); run r draws from rngs[r]."""
+    def __call__(self, x: Tensor, streams: Streams, fill_value: Tensor) -> Tensor:
+        """Change inputs (R, B, ...); run r draws from its stream."""
 
 
 class Mixing(Protocol):
@@ -198,8 +199,8 @@ class Mixing(Protocol):
     def layers(self) -> tuple[int, ...]:
         """The layers where it may blend: 0 the inputs, i the outputs of hidden layer i."""
 
-    def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
-        """Blend a batch; run r draws from rngs[r]."""
+    def __call__(self, batch: Batch, classes: int, streams: Streams) -> Batch:
+        """Blend a batch; run r draws from its stream."""
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,12 @@ import urllib.request
 from urllib.error import URLError
 
 import pytest
+import torch
 from nbval import kernel as nbval_kernel
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from labsupport import runtime
+from labsupport.streams import Streams
 from tools.kernels import OwnKernel
 
 
@@ -63,3 +67,22 @@ def full(small, monkeypatch):
     """The full profile, with the small data in the place of the real ones."""
     monkeypatch.setenv("LABSUPPORT_PROFILE", "full")
     return small
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch):
+    """Tensors on a GPU that is not there. Autograd cannot run on them, so its gradients are stood
+    in for.
+
+    Autograd counts the devices once, at the first backward pass of a process, and starts a thread
+    for each; processes that are forked after that cannot use it. So that pass comes before a device
+    is pretended.
+    """
+    torch.ones(1, requires_grad=True).sum().backward()
+    monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
+    # neither NumPy nor a kernel of Triton's sees a fake tensor
+    monkeypatch.setattr(
+        Streams, "_draw", lambda self, count, like: torch.rand(len(self), count, device=like.device)
+    )
+    with FakeTensorMode(allow_non_fake_inputs=False):
+        yield

@@ -12,7 +12,7 @@ from labsupport.ops import alternating_minimization as am
 from labsupport.rules.alternating import _layers
 from labsupport.stacks import Stack
 from labsupport.types import Batch, Recipe
-from tests.test_device import CUDA, dataset, fake_cuda  # noqa: F401
+from tests.test_device import CUDA, dataset
 
 NET = models.MLP((40, 16, 12, 10))
 RULES = [
@@ -113,7 +113,7 @@ def test_it_learns():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_whole_training_stays_on_the_device(fake_cuda, rule):  # noqa: F811
+def test_a_whole_training_stays_on_the_device(fake_cuda, rule):
     steps = list(
         train.iterate_steps(
             [Recipe(models.MLP((6, 5, 4)), rule, epochs=1, batch_size=10)] * 3,

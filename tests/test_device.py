@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labsupport import datasets, models, published, rules, runtime, train
 from labsupport.augment import Cutout, Mixup, RandomCrop, RandomFlip, RandomRotation
@@ -42,21 +41,6 @@ RULES = [
 ]
 
 
-@pytest.fixture
-def fake_cuda(monkeypatch):
-    """Tensors on a GPU that is not there. Autograd cannot run on them, so its gradients are stood
-    in for.
-
-    Autograd counts the devices once, at the first backward pass of a process, and starts a thread
-    for each; processes that are forked after that cannot use it. So that pass comes before a device
-    is pretended.
-    """
-    torch.ones(1, requires_grad=True).sum().backward()
-    monkeypatch.setattr(runtime, "device", lambda: CUDA)
-    with FakeTensorMode(allow_non_fake_inputs=False):
-        yield
-
-
 def dataset(device):
     x, y = torch.randn(40, 6, device=device), torch.zeros(40, dtype=torch.long, device=device)
     return Dataset("made", x, y, x, y, x, y, 4, "", torch.zeros((), device=device))
@@ -70,7 +54,9 @@ def forward_only(net, params, buffers, batch, out):
     loss = by_hand(params, buffers, batch, out) if by_hand else None
     inside = {"mix": batch.mix} if batch.mix else {}
     return (
-        net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs, **inside).sum((1, 2))
+        net.forward(params, buffers, batch.x, training=True, streams=batch.streams, **inside).sum(
+            (1, 2)
+        )
         if loss is None
         else loss
     )
@@ -200,7 +186,9 @@ def in_autocast(seen):
     def forward(net, params, buffers, batch, out):
         inside = {"mix": batch.mix} if batch.mix else {}
         with runtime.autocast():
-            logits = net.forward(params, buffers, batch.x, training=True, rngs=batch.rngs, **inside)
+            logits = net.forward(
+                params, buffers, batch.x, training=True, streams=batch.streams, **inside
+            )
         seen.add(logits.dtype)
         return logits.to(params.flat.dtype).sum((1, 2))
 

@@ -4,7 +4,6 @@ bad settings are named.
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from labsupport import rules, runtime, train
 from labsupport.augment import Mixup
@@ -12,6 +11,7 @@ from labsupport.models import MLP
 from labsupport.rules import SGD, Adam, EvolutionStrategy, GeneticAlgorithm
 from labsupport.rules.evolution import LOSSES, evaluate, ranks
 from labsupport.stacks import Stack
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.topics.evolution import reference as ev
 from labsupport.types import Batch, Dataset, Mix, Recipe
 
@@ -46,6 +46,12 @@ def start(seeds, net=NET):
     return Stack.of({name: p.double() for name, p in params.items()})
 
 
+def normal(alone, count, params):
+    """The normal numbers of one run, (count, P)."""
+    width = params.flat.shape[1]
+    return alone.normal(count * width, params.flat[:1]).view(count, width)
+
+
 def batch(runs, size=20):
     rng = torch.Generator().manual_seed(1)
     return Batch(
@@ -53,7 +59,7 @@ def batch(runs, size=20):
         torch.randint(10, (runs, size), generator=rng),
         1,
         1.0,
-        [runtime.generator(seed, "noise") for seed in range(runs)],
+        Streams(range(runs), "noise"),
     )
 
 
@@ -85,20 +91,15 @@ def test_runs_of_one_stack_may_have_sigmas_of_their_own(make):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("shaped", [True, False])
 def test_the_estimate_is_the_references_for_each_run(loss, shaped):
-    """The noise is drawn again from the same generator, and each individual is evaluated by
+    """The noise is drawn again from the same stream, and each individual is evaluated by
     itself.
     """
     params, source, seen = start([0, 1, 2]), EvolutionStrategy(0.3, 6, shaped, loss), batch(3)
     out = params.like()
-    mean = source(NET, params, {}, source.init(NET, params, seen.rngs), seen, out)
+    mean = source(NET, params, {}, source.init(NET, params, seen.streams), seen, out)
     used = _used(params)
     for r in range(3):
-        noise = (
-            torch.empty(3, params.flat.shape[1])
-            .normal_(generator=runtime.generator(r, "noise"))
-            .double()
-            * used
-        )
+        noise = normal(Streams([r], "noise"), 3, params) * used
         losses = torch.stack(
             [
                 _loss(params, r, params.flat[r] + sign * 0.3 * row, seen, loss)
@@ -118,18 +119,18 @@ def test_a_generation_is_the_references_for_each_run():
         GeneticAlgorithm(sigma=0.3, population=5, parents=2),
         batch(2),
     )
-    state = rule.init(NET, params, seen.rngs)
+    state = rule.init(NET, params, seen.streams)
     before = params.flat.clone()
     params, state, metrics = rule.step(NET, params, {}, state, seen)
     for r in range(2):
-        rng = runtime.generator(r, "noise")
-        noise = torch.empty(4, before.shape[1]).normal_(generator=rng).double() * _used(params)
+        alone = Streams([r], "noise")
+        noise = normal(alone, 4, params) * _used(params)
         first = torch.cat(
             [before[r : r + 1], ev.mutate(before[r].expand_as(noise), noise, sigma=0.3)]
         )
         losses = torch.stack([_loss(params, r, w, seen, "cross_entropy") for w in first])
-        picks = torch.randint(2, (4,), generator=rng)
-        noise = torch.empty(4, before.shape[1]).normal_(generator=rng).double() * _used(params)
+        picks = (alone.uniform(4, before[:1])[0] * 2).long()
+        noise = normal(alone, 4, params) * _used(params)
         expected = ev.next_generation(first, losses, picks, noise, parents=2, sigma=0.3)
         same(state.population.flat.view(2, 5, -1)[r], expected)
         same(params.flat[r], expected[0])
@@ -162,7 +163,7 @@ def test_an_elite_that_is_not_measured_anew_keeps_its_luck():
     found = {}
     for rule in (stale, fresh):
         params = start([0])
-        state = rule.init(NET, params, easy.rngs)
+        state = rule.init(NET, params, easy.streams)
         params, state, first = rule.step(
             NET, params, {}, state, easy._replace(y=easy.y * 0 + _said(params, easy))
         )
@@ -219,15 +220,15 @@ def test_a_network_with_running_statistics_is_refused(rule):
         end([recipe(rule, MLP((40, 6, 10), norm="batch"))], [0])
 
 
-def test_each_run_brings_a_generator():
+def test_each_run_brings_a_stream():
     params, source = start([0, 1]), EvolutionStrategy(population=4)
-    with pytest.raises(ValueError, match="2 runs and 1 rngs"):
+    with pytest.raises(ValueError, match="2 runs and 1 streams"):
         source(
             NET,
             params,
             {},
-            source.init(NET, params, ()),
-            batch(2)._replace(rngs=[torch.Generator()]),
+            source.init(NET, params, NO_STREAMS),
+            batch(2)._replace(streams=Streams([0], "noise")),
             params.like(),
         )
 
@@ -257,18 +258,13 @@ def test_a_bad_setting_is_named_with_what_is_allowed(make, message):
 
 
 @pytest.mark.parametrize("rule", ES + GA, ids=["es", "raw adam", "es 0-1", "ga", "ga stale"])
-def test_evolution_stays_on_the_device(monkeypatch, rule):
+def test_evolution_stays_on_the_device(fake_cuda, rule):
     """Proved without a GPU: inside FakeTensorMode a mix of devices raises."""
-    cuda = torch.device("cuda")
-    monkeypatch.setattr(runtime, "device", lambda: cuda)
-    with FakeTensorMode(allow_non_fake_inputs=False):
-        x, y = torch.randn(40, 40, device=cuda), torch.zeros(40, dtype=torch.long, device=cuda)
-        dataset = Dataset("made", x, y, x, y, x, y, 10, "", torch.zeros((), device=cuda))
-        steps = list(
-            train.iterate_steps(
-                [Recipe(NET, rule, epochs=1, batch_size=10)] * 3, (0, 1, 2), dataset
-            )
-        )
+    cuda = runtime.device()
+    x, y = torch.randn(40, 40, device=cuda), torch.zeros(40, dtype=torch.long, device=cuda)
+    dataset = Dataset("made", x, y, x, y, x, y, 10, "", torch.zeros((), device=cuda))
+    recipe = Recipe(NET, rule, epochs=1, batch_size=10)
+    steps = list(train.iterate_steps([recipe] * 3, (0, 1, 2), dataset))
     assert len(steps) == 5 and {steps[-1].params.flat.device.type, steps[-1].loss.device.type} == {
         "cuda"
     }

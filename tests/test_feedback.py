@@ -10,13 +10,13 @@ from labsupport import models, rules, runtime, train
 from labsupport.models import CNN, MLP, Vmapped
 from labsupport.rules import SGD, DirectFeedbackAlignment, FeedbackAlignment
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.study import vary
 from labsupport.topics.activations import backprop
 from labsupport.topics.feedback_alignment import reference as fa
 from labsupport.types import Batch, Mix, Recipe
-from tests.test_device import dataset, fake_cuda
+from tests.test_device import dataset
 
-__all__ = ["fake_cuda"]
 SEEDS = (3, 4, 9)
 NETS = [
     MLP((40, 12, 9, 10)),
@@ -39,12 +39,8 @@ SOURCES = [
 ]
 
 
-def generators(stream):
-    return [runtime.generator(seed, stream) for seed in SEEDS]
-
-
 def start(net):
-    params, _ = net.init(generators("init"))
+    params, _ = net.init([runtime.generator(seed, "init") for seed in SEEDS])
     shape = getattr(net, "shape", (40,))
     rng = torch.Generator().manual_seed(0)
     batch = Batch(
@@ -52,14 +48,14 @@ def start(net):
         torch.randint(0, 10, (3, 7), generator=rng),
         1,
         1.0,
-        generators("noise"),
+        Streams(SEEDS, "noise"),
     )
     return Stack.of({name: p.double() for name, p in params.items()}), batch
 
 
 def steps(source, net, params, batch, state=None):
     out = params.like()
-    state = source.init(net, params, generators("rule")) if state is None else state
+    state = source.init(net, params, Streams(SEEDS, "rule")) if state is None else state
     return source(net, params, {}, state, batch, out), out, state
 
 
@@ -205,13 +201,13 @@ def test_matrices_have_the_spread_of_the_weights_they_replace_and_runs_may_scale
     net = MLP((40, 300, 200, 10))
     recipe = Recipe(net, SGD(gradient=FeedbackAlignment(scale=2.0)))
     assert vary(recipe, scale=3.0).rule.gradient.scale == 3.0
-    params = Stack.of(net.init(generators("init"))[0])
-    state = FeedbackAlignment(scale=2.0).init(net, params, generators("rule"))
+    params = Stack.of(net.init([runtime.generator(seed, "init") for seed in SEEDS])[0])
+    state = FeedbackAlignment(scale=2.0).init(net, params, Streams(SEEDS, "rule"))
     assert {i: tuple(m.shape) for i, m in state.items()} == {2: (3, 300, 200), 3: (3, 200, 10)}
     assert all(
         (m.std() / (2 * params[f"weight{i}"].std()) - 1).abs() < 0.03 for i, m in state.items()
     )
-    direct = DirectFeedbackAlignment().init(net, params, generators("rule"))
+    direct = DirectFeedbackAlignment().init(net, params, Streams(SEEDS, "rule"))
     assert {i: tuple(m.shape) for i, m in direct.items()} == {1: (3, 300, 10), 2: (3, 200, 10)}
     assert (direct[1].std() * 900**0.5 - 1).abs() < 0.03
 
@@ -290,7 +286,7 @@ def begin(source, net):
 
 def test_a_matrix_of_the_wrong_shape_is_named_beside_the_right_one():
     params, batch = start(NETS[0])
-    state = FeedbackAlignment().init(NETS[0], params, generators("rule"))
+    state = FeedbackAlignment().init(NETS[0], params, Streams(SEEDS, "rule"))
     with pytest.raises(
         ValueError, match=r"feedback of layer 3 has shape \(10, 9\); it must be \(9, 10\)"
     ):
@@ -316,7 +312,7 @@ def test_samples_blended_inside_the_network_are_refused():
 @pytest.mark.parametrize(
     "net", [MLP((6, 5, 4)), CNN(shape=(6,), channels=(3,), classes=4)], ids=["mlp", "cnn"]
 )
-def test_a_whole_training_stays_on_the_device(fake_cuda, source, net):  # noqa: F811
+def test_a_whole_training_stays_on_the_device(fake_cuda, source, net):
     recipe = Recipe(net, SGD(lr=0.1, gradient=source), epochs=1, batch_size=10)
     *_, last = train.iterate_steps([recipe] * 3, (0, 1, 2), dataset(torch.device("cuda")))
     assert last.t == 4 and {last.params.flat.device.type, last.loss.device.type} == {"cuda"}

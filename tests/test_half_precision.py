@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from labsupport import runtime
 from labsupport.augment import RandomCrop, RandomFlip
 from labsupport.models import MLP, layers
 from labsupport.ops import alternating_minimization as am
 from labsupport.ops import augmentation, precision, standardization
 from labsupport.rules import SGD, Adam, AlternatingMinimization, GeneticAlgorithm
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.topics.batch_norm import reference as bn
 from labsupport.topics.dropout import reference as dropout
 
@@ -77,7 +77,7 @@ class TestHalf:
     def test_dropout_drops_as_often_as_it_says(self, dtype, tolerance):
         """bfloat16 draws multiples of 1/256, of which 0.4 % are below 0.001."""
         x, count = torch.ones(1, 1000, 1000, dtype=dtype), 10**6
-        (mask,) = layers.masks(0.001, [runtime.generator(0, "noise")], x, [1000])
+        (mask,) = layers.masks(0.001, Streams([0], "noise"), x, [1000])
         module = dropout.InvertedDropout(0.001, torch.Generator().manual_seed(0))
         for dropped in (mask == 0, module(x) == 0):
             assert abs(dropped.sum().item() - 0.001 * count) < 5 * (0.001 * count) ** 0.5
@@ -99,7 +99,7 @@ class TestHalf:
         """A number just below 1 became 1, and the crop began beyond its border."""
         x = inputs(dtype, 1, 20000, 3)
         for transform in (RandomCrop(1), RandomFlip(1.0)):
-            changed = transform(x, [runtime.generator(0, "augment")], torch.tensor(0.0))
+            changed = transform(x, Streams([0], "augment"), torch.tensor(0.0))
             assert changed.dtype == dtype and changed.shape == x.shape
 
     @pytest.mark.parametrize("rule", [SGD(), Adam(), GeneticAlgorithm(), AlternatingMinimization()])

@@ -8,6 +8,7 @@ from labsupport import runtime, train
 from labsupport.models import MLP, LocalMLP
 from labsupport.rules import SGD, Adam, Backprop, Decoupled, Greedy, LocalErrors, local
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.topics.local_learning import reference as ll
 from labsupport.types import Batch, Mix, Recipe
 
@@ -33,8 +34,8 @@ def drawn(net=NET, runs=2, batch=6):
     rng = torch.Generator().manual_seed(1)
     x = torch.randn(runs, batch, net.sizes[0], generator=rng, dtype=torch.float64)
     y = torch.randint(net.sizes[-1], (runs, batch), generator=rng)
-    rngs = [runtime.generator(seed, "noise") for seed in range(runs)]
-    return Stack.of({name: p.double() for name, p in params.items()}), Batch(x, y, 1, 1.0, rngs)
+    streams = Streams(range(runs), "noise")
+    return Stack.of({name: p.double() for name, p in params.items()}), Batch(x, y, 1, 1.0, streams)
 
 
 def gradient(source, net, params, batch, state=None):
@@ -45,7 +46,7 @@ def gradient(source, net, params, batch, state=None):
             net,
             params,
             {},
-            source.init(net, params, batch.rngs) if state is None else state,
+            source.init(net, params, batch.streams) if state is None else state,
             batch,
             out,
         )

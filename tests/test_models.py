@@ -13,6 +13,7 @@ from labsupport import rules, runtime, train
 from labsupport.models import ACTIVATIONS, CNN, MLP, initialization, layers
 from labsupport.rules import SGD
 from labsupport.stacks import Stack, stacked
+from labsupport.streams import Streams
 from labsupport.types import Batch, Recipe
 
 
@@ -39,18 +40,22 @@ RATE = 0.3
 
 
 def rngs(*seeds):
-    return [runtime.generator(seed, "noise") for seed in seeds]
+    return [runtime.generator(seed, "init") for seed in seeds]
+
+
+def streams(*seeds):
+    return Streams(seeds, "noise")
 
 
 def drawn(net, *seeds):
-    params, _ = net.init([runtime.generator(seed, "init") for seed in seeds])
+    params, _ = net.init(rngs(*seeds))
     return Stack.of({name: p.double() for name, p in params.items()})
 
 
 def batch(*seeds):
     made = torch.Generator().manual_seed(0)
     x = torch.randn(len(seeds), 20, 40, dtype=torch.float64, generator=made)
-    return Batch(x, torch.randint(10, (len(seeds), 20), generator=made), 1, 1.0, rngs(*seeds))
+    return Batch(x, torch.randint(10, (len(seeds), 20), generator=made), 1, 1.0, streams(*seeds))
 
 
 def module(net, params, run, masks=None):
@@ -87,7 +92,7 @@ def test_gradients_through_dropout_are_torchs_for_the_same_masks(activation):
     params, given = drawn(net, 0, 1), batch(0, 1)
     grads = params.like()
     loss = rules.gradients(net, params, {}, given, grads)
-    masks = layers.masks(RATE, rngs(0, 1), given.x, SIZES[1:-1])
+    masks = layers.masks(RATE, streams(0, 1), given.x, SIZES[1:-1])
     leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
     theirs = nn.functional.cross_entropy(module(net, leaves, 1, masks)(given.x[1])[-1], given.y[1])
     torch.testing.assert_close(loss[1], theirs.detach())
@@ -98,14 +103,14 @@ def test_gradients_through_dropout_are_torchs_for_the_same_masks(activation):
 
 
 def test_a_mask_drops_the_share_that_is_asked_for_and_keeps_the_mean():
-    for mask in layers.masks(RATE, rngs(0), torch.zeros(1, 200, 40), (400, 400)):
+    for mask in layers.masks(RATE, streams(0), torch.zeros(1, 200, 40), (400, 400)):
         assert mask.unique().tolist() == pytest.approx([0, 1 / (1 - RATE)])
         assert (mask == 0).float().mean().item() == pytest.approx(RATE, abs=0.01)
         assert mask.mean().item() == pytest.approx(1, abs=0.02)
 
 
 def test_each_sample_and_each_layer_has_a_mask_of_its_own():
-    first, second = layers.masks(0.5, rngs(0), torch.zeros(1, 30, 40), (64, 64))
+    first, second = layers.masks(0.5, streams(0), torch.zeros(1, 30, 40), (64, 64))
     assert len({tuple(row.tolist()) for row in torch.cat([first[0], second[0]])}) == 60
 
 
@@ -136,8 +141,8 @@ def test_seed_4_drops_the_same_units_among_any_others_and_beside_any_rate(activa
 
 def test_dropout_without_generators_says_so():
     net = MLP(SIZES, dropout=RATE)
-    with pytest.raises(ValueError, match="there are 2 runs and 1 rngs"):
-        net.forward(drawn(net, 0, 1), {}, batch(0, 1).x, training=True, rngs=rngs(0))
+    with pytest.raises(ValueError, match="there are 2 runs and 1 streams"):
+        net.forward(drawn(net, 0, 1), {}, batch(0, 1).x, training=True, streams=streams(0))
 
 
 def test_every_run_starts_with_a_gain_of_its_own():
@@ -298,11 +303,12 @@ def test_noisy_batch_norm_is_batch_norm_with_noise_in_training_alone():
     params, given = drawn(plain, 0, 1), batch(0, 1)
     buffers = {name: b.double() for name, b in plain.init(rngs(0, 1))[1].items()}
     first, second = (
-        noisy.layers(params, buffers, given.x, training=True, rngs=given.rngs)[0] for _ in range(2)
+        noisy.layers(params, buffers, given.x, training=True, streams=given.streams)[0]
+        for _ in range(2)
     )
     assert not torch.allclose(first, second)
     silent = dataclasses.replace(noisy, noise=0.0).layers(
-        params, buffers, given.x, training=True, rngs=given.rngs
+        params, buffers, given.x, training=True, streams=given.streams
     )[0]
     torch.testing.assert_close(silent, plain.layers(params, buffers, given.x, training=True)[0])
     assert torch.equal(

@@ -261,7 +261,7 @@ SHIFT = """
 @dataclasses.dataclass(frozen=True)
 class Shift:
     by: float = 1.0
-    def __call__(self, x, rngs, fill_value):
+    def __call__(self, x, streams, fill_value):
         return x %s self.by
 """
 LEVEL = "def level(net, params, buffers, dataset): return {'level': params.flat.abs().mean(1) * %d}"

@@ -17,6 +17,7 @@ from labsupport.augment import Mixup, RandomFlip, RandomRotation
 from labsupport.models import MLP, Vmapped
 from labsupport.rules import SGD, Adam, Backprop, EffectiveLRReplay
 from labsupport.stacks import Stack, column, hyperparameter, hyperparameters, stacked
+from labsupport.streams import Streams
 from labsupport.study import vary
 from labsupport.topics.weight_decay import reference as wd
 from labsupport.types import Batch, Dataset, Recipe
@@ -145,9 +146,13 @@ def test_different_seeds_and_streams_draw_different_numbers():
     draws = {
         torch.rand(1, generator=runtime.generator(seed, stream)).item()
         for seed in range(20)
-        for stream in ("init", "order", "noise")
+        for stream in ("init", "order")
+    } | {
+        Streams([seed], stream).uniform(1, torch.zeros(1)).item()
+        for seed in range(20)
+        for stream in ("noise", "augment", "mixup", "rule")
     }
-    assert len(draws) == 60
+    assert len(draws) == 120
 
 
 def test_the_global_generator_plays_no_part():
@@ -241,9 +246,9 @@ def test_backprop_by_hand_is_autograd(options, soft):
     found = []
     for kind in (MLP, Autograd):
         grads, own = params.like(), {name: buffer.double() for name, buffer in buffers.items()}
-        noise = [runtime.generator(seed, "noise") for seed in range(3)]
+        noise = Streams(range(3), "noise")
         loss = rules.gradients(
-            kind(SIZES, **options), params, own, batch._replace(rngs=noise), grads
+            kind(SIZES, **options), params, own, batch._replace(streams=noise), grads
         )
         found.append([loss, grads.flat, *own.values()])
         assert (
@@ -251,7 +256,7 @@ def test_backprop_by_hand_is_autograd(options, soft):
             or net.backprop(
                 params,
                 {k: b.clone() for k, b in own.items()},
-                batch._replace(rngs=noise),
+                batch._replace(streams=noise),
                 grads.like(),
             )
             is not None
@@ -457,13 +462,8 @@ class Pulled(Backprop):
 
     strength: float = hyperparameter(0.0)
 
-    def init(self, net, params, rngs):
-        return torch.stack(
-            [
-                torch.randn(params.flat.shape[1], generator=rng, dtype=params.flat.dtype)
-                for rng in rngs
-            ]
-        )
+    def init(self, net, params, streams):
+        return streams.normal(params.flat.shape[1], params.flat)
 
     def __call__(self, net, params, buffers, state, batch, out):
         loss = super().__call__(net, params, buffers, state, batch, out)

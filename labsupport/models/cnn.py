@@ -6,13 +6,14 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport import runtime
 from labsupport.augment import blended
 from labsupport.models import layers
 from labsupport.models.layered import Layered
 from labsupport.models.layers import Tensors
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Mix
 
 
@@ -86,16 +87,16 @@ class CNN(Layered):
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
         mix: Mix | None = None,
     ) -> list[Tensor]:
         """Compute what each layer puts out: (R, B, L, C) for signals, (R, B, C, H, W) for images,
         the logits (R, B, K) last.
         """
-        masks = layers.masks(self.dropout, rngs, x, self.shapes[-1][1:]) if training else None
+        masks = layers.masks(self.dropout, streams, x, self.shapes[-1][1:]) if training else None
         weights = [self.weight(params, i) for i in range(1, self.depth + 1)]
         hidden = self._signals if len(self.shape) == 1 else self._images
-        outputs = hidden(params, weights, buffers, x, training, rngs, mix)
+        outputs = hidden(params, weights, buffers, x, training, streams, mix)
         last = outputs[-1].flatten(2)
         last = last * masks[0] if masks else last
         return [*outputs, torch.baddbmm(params[f"bias{self.depth}"][:, None], last, weights[-1].mT)]
@@ -107,7 +108,7 @@ class CNN(Layered):
         buffers: dict[str, Tensor],
         x: Tensor,
         training: bool,
-        rngs: Sequence[Generator],
+        streams: Streams,
         mix: Mix | None,
     ) -> list[Tensor]:
         """Convolve signals over all runs by one matrix product a layer.
@@ -129,7 +130,7 @@ class CNN(Layered):
             outputs.append(
                 blended(
                     self.hidden(
-                        z.view(runs, batch, places, -1), params, buffers, i, training, rngs
+                        z.view(runs, batch, places, -1), params, buffers, i, training, streams
                     ),
                     mix,
                     i,
@@ -144,14 +145,14 @@ class CNN(Layered):
         buffers: dict[str, Tensor],
         x: Tensor,
         training: bool,
-        rngs: Sequence[Generator],
+        streams: Streams,
         mix: Mix | None,
     ) -> list[Tensor]:
         outputs = [x]
         for i, w in enumerate(weights[:-1], start=1):
             z = _convolved(outputs[-1], w, params[f"bias{i}"], self.kernel // 2)
             outputs.append(
-                blended(self.hidden(z, params, buffers, i, training, rngs, axis=2), mix, i)
+                blended(self.hidden(z, params, buffers, i, training, streams, axis=2), mix, i)
             )
         return outputs[1:]
 

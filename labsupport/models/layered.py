@@ -12,6 +12,7 @@ from labsupport.checks import is_count, is_number
 from labsupport.models import initialization, layers
 from labsupport.models.layers import ACTIVATIONS, BIASES, NORMS, Tensors
 from labsupport.stacks import hyperparameter
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Mix
 
 
@@ -132,11 +133,11 @@ class Layered:
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
         mix: Mix | None = None,
     ) -> Tensor:
-        """Compute logits (R, B, K) of inputs (R, B, ...); in training run r draws from rngs[r]."""
-        return self.layers(params, buffers, x, training=training, rngs=rngs, mix=mix)[-1]
+        """Compute logits (R, B, K) of inputs (R, B, ...); training draws from the streams."""
+        return self.layers(params, buffers, x, training=training, streams=streams, mix=mix)[-1]
 
     def layers(
         self,
@@ -145,7 +146,7 @@ class Layered:
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
         mix: Mix | None = None,
     ) -> list[Tensor]:
         """Compute the outputs of each layer, blended where ``mix`` says so.
@@ -169,7 +170,7 @@ class Layered:
         buffers: dict[str, Tensor],
         layer: int,
         training: bool,
-        rngs: Sequence[Generator],
+        streams: Streams,
         axis: int = -1,
     ) -> Tensor:
         """Apply norm and activation to products (R, B, ..., C), or with another channel axis.
@@ -181,7 +182,7 @@ class Layered:
         if self.norm in ("batch", "noisy_batch"):
             z = layers.batch_norm(z, params, buffers, layer, training, axis, self.ghost)
         if self.norm == "noisy_batch" and training:
-            z = layers.jitter(z, self.noise, rngs, axis)
+            z = layers.jitter(z, self.noise, streams, axis)
         if self.norm == "layer":
             z = layers.layer_norm(z, params, layer, axis)
         return ACTIVATIONS[self.activation](z)

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport.ops.precision import widened
-from labsupport.runtime import uniform
+from labsupport.streams import Streams
 
 Tensors = Mapping[str, Tensor]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -34,7 +34,7 @@ def per_run(value: float | Tensor, like: Tensor) -> Tensor:
 
 
 def masks(
-    rate: float | Tensor, rngs: Sequence[Generator], like: Tensor, sizes: Sequence[int]
+    rate: float | Tensor, streams: Streams, like: Tensor, sizes: Sequence[int]
 ) -> list[Tensor] | None:
     """Draw a dropout mask (R, B, H) for each hidden layer; None if nothing is dropped.
 
@@ -42,7 +42,7 @@ def masks(
 
     Args:
         rate: the probability to drop a unit, a number or one a run.
-        rngs: R generators.
+        streams: of the R runs.
         like: the network's inputs (R, B, ...); masks have their dtype.
         sizes: units of each hidden layer.
     """
@@ -52,7 +52,7 @@ def masks(
     wide, batch = widened(like), like.shape[1]
     stay = per_run(rate, wide)
     # all layers from one draw, which costs a run one call of its generator
-    parts = uniform(rngs, batch * sum(sizes), wide).split([batch * size for size in sizes], dim=1)
+    parts = streams.uniform(batch * sum(sizes), wide).split([batch * size for size in sizes], dim=1)
     return [((part.view(len(like), batch, -1) >= stay) / (1 - stay)).to(like) for part in parts]
 
 
@@ -201,7 +201,7 @@ def _along(value: Tensor, z: Tensor, axis: int) -> Tensor:
     return value.reshape(shape)
 
 
-def jitter(z: Tensor, noise: float | Tensor, rngs: Sequence[Generator], axis: int = -1) -> Tensor:
+def jitter(z: Tensor, noise: float | Tensor, streams: Streams, axis: int = -1) -> Tensor:
     """Scale and shift each channel at random at every step: the noise of "noisy" batch norm.
 
     A channel is multiplied by a number in 1 ± noise/2 and moved by one in ± noise, both uniform.
@@ -211,7 +211,7 @@ def jitter(z: Tensor, noise: float | Tensor, rngs: Sequence[Generator], axis: in
     """
     dtype, z = z.dtype, widened(z)
     amount = torch.as_tensor(noise, dtype=z.dtype, device=z.device).reshape(-1, 1)
-    stretch, move = uniform(rngs, 2 * z.shape[axis], z).chunk(2, dim=1)
+    stretch, move = streams.uniform(2 * z.shape[axis], z).chunk(2, dim=1)
     return torch.addcmul(
         _along(amount * (2 * move - 1), z, axis), z, _along(1 + amount * (stretch - 0.5), z, axis)
     ).to(dtype)

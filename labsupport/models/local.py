@@ -12,6 +12,7 @@ from labsupport import runtime
 from labsupport.models.layers import Tensors
 from labsupport.models.mlp import MLP, check_sizes
 from labsupport.stacks import Stack
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Batch
 
 
@@ -147,7 +148,7 @@ class LocalMLP:
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
     ) -> Tensor:
         """Compute the logits of the last head, (R, B, K); the other heads serve learning alone."""
         h = x.flatten(2)

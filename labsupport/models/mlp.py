@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport.augment import blended
 from labsupport.models import layers
 from labsupport.models.layered import Layered
 from labsupport.models.layers import Tensors, per_run
 from labsupport.stacks import Stack
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Batch, Mix, Net, Transposable
 
 
@@ -56,16 +57,16 @@ class MLP(Layered):
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
         mix: Mix | None = None,
     ) -> list[Tensor]:
         """Compute each layer's outputs for inputs (R, B, ...): (R, B, H), the logits last."""
-        masks = layers.masks(self.dropout, rngs, x, self.sizes[1:-1]) if training else None
+        masks = layers.masks(self.dropout, streams, x, self.sizes[1:-1]) if training else None
         outputs = [x.flatten(2)]
         for i in range(1, self.depth + 1):
             z = torch.baddbmm(params[f"bias{i}"][:, None], outputs[-1], self.weight(params, i).mT)
             if i < self.depth:
-                z = self.hidden(z, params, buffers, i, training, rngs)
+                z = self.hidden(z, params, buffers, i, training, streams)
                 z = blended(z * masks[i - 1] if masks else z, mix, i)
             outputs.append(z)
         return outputs[1:]
@@ -100,7 +101,10 @@ class MLP(Layered):
         A step of a small network is mostly the overhead of its operations. This is the lecture's
         backward pass with as few of them as can be: it takes about two thirds of autograd's time.
         """
-        masks, depth = layers.masks(self.dropout, batch.rngs, batch.x, self.sizes[1:-1]), self.depth
+        masks, depth = (
+            layers.masks(self.dropout, batch.streams, batch.x, self.sizes[1:-1]),
+            self.depth,
+        )
         hs, normed = self._forward(params, buffers, batch.x, masks)
         # classes before samples: a product with few rows is faster than one with few columns
         logits = torch.baddbmm(

@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from labsupport import runtime
 from labsupport.models.layers import Tensors
+from labsupport.streams import NO_STREAMS, Streams
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Vmapped:
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
     ) -> Tensor:
         """Compute logits (R, B, K); what the module draws comes from torch's global generator."""
         module = _template(self.make, training)

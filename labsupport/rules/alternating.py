@@ -3,18 +3,18 @@
 The steps are those of ops/alternating_minimization.py, for R runs at once.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport.checks import is_count, is_number
 from labsupport.models import MLP
 from labsupport.ops import alternating_minimization as am
 from labsupport.ops.precision import require_full
 from labsupport.stacks import Stack, hyperparameter, in_use
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Batch, Net
 
 
@@ -138,7 +138,7 @@ class AlternatingMinimization:
                 f"memory is {self.memory!r} batches; it must be a number of at least 1"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> Moments:
+    def init(self, net: Net, params: Stack, streams: Streams = NO_STREAMS) -> Moments:
         """Make the moments of every layer, all zero."""
         require_full("parameters", params.flat)
         sizes, flat = _mlp(net).sizes, params.flat
@@ -208,7 +208,7 @@ class CodeGradient:
     def __post_init__(self) -> None:
         _check(self)
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> None:
+    def init(self, net: Net, params: Stack, streams: Streams = NO_STREAMS) -> None:
         """Return an empty state, and refuse a network that there are no steps for."""
         _mlp(net)
 

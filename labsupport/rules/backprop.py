@@ -1,15 +1,15 @@
 """Backpropagation of the mean cross-entropy, by a network's own backward pass or by autograd."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport import runtime
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.types import Batch, HasBackprop, Net
 
 
@@ -31,7 +31,9 @@ def gradients(
         # only a MixableNet takes a mix; train has made sure that others get none
         inside = {"mix": batch.mix} if batch.mix else {}
         with runtime.autocast():
-            logits = net.forward(leaves, buffers, batch.x, training=True, rngs=batch.rngs, **inside)
+            logits = net.forward(
+                leaves, buffers, batch.x, training=True, streams=batch.streams, **inside
+            )
         logits = logits.to(params.flat.dtype)  # a mean of losses in bfloat16 has three digits
         wanted = batch.y.flatten() if batch.targets is None else batch.targets.flatten(0, 1)
         losses = (
@@ -55,7 +57,7 @@ def _has_backprop(net: Net) -> TypeGuard[HasBackprop]:
 class Backprop:
     """The gradient by backpropagation, the estimator of most chapters."""
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
+    def init(self, net: Net, params: Stack, streams: Streams) -> None:
         """Return an empty state."""
 
     def __call__(

@@ -5,17 +5,17 @@ in float64. A step of a small network is mostly the overhead of its operations, 
 operation on all parameters of all runs, in place where nothing reads the old value again.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport.checks import is_number
 from labsupport.ops.precision import require_full
 from labsupport.rules.backprop import Backprop
 from labsupport.stacks import Stack, column, hyperparameter, in_use
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Batch, GradientEstimator, Net
 
 DECAYED = ("all", "weights", "hidden")
@@ -139,12 +139,12 @@ class SGD:
     def __post_init__(self) -> None:
         _check(self, lr=(0, torch.inf), momentum=(0, 1), weight_decay=(0, torch.inf))
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> SGDState:
+    def init(self, net: Net, params: Stack, streams: Streams = NO_STREAMS) -> SGDState:
         """Make a state with zero velocity."""
         require_full("parameters", params.flat)
         return SGDState(
             gradient=params.like(),
-            estimator=self.gradient.init(net, params, rngs),
+            estimator=self.gradient.init(net, params, streams),
             velocity=torch.zeros_like(params.flat),
             lr=column(self.lr, params.flat),
             momentum=column(self.momentum, params.flat) if in_use(self.momentum) else None,
@@ -238,12 +238,12 @@ class Adam:
             eps=(0, torch.inf),
         )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator] = ()) -> AdamState:
+    def init(self, net: Net, params: Stack, streams: Streams = NO_STREAMS) -> AdamState:
         """Make a state with both moments zero."""
         require_full("parameters", params.flat)
         return AdamState(
             gradient=params.like(),
-            estimator=self.gradient.init(net, params, rngs),
+            estimator=self.gradient.init(net, params, streams),
             m=torch.zeros_like(params.flat),
             v=torch.zeros_like(params.flat),
             lr=column(self.lr, params.flat),

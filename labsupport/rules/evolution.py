@@ -5,16 +5,17 @@ the functions in topics/evolution/reference.py; a test holds them equal in float
 is one individual on one batch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport.checks import is_count, is_number
-from labsupport.ops.precision import require_full
+from labsupport.ops.precision import require_full, widened
 from labsupport.stacks import Stack, column, hyperparameter
+from labsupport.streams import Streams
 from labsupport.types import Batch, Net
 
 
@@ -57,26 +58,18 @@ def _check(rule: "EvolutionStrategy | GeneticAlgorithm") -> None:
         raise ValueError(f"loss is {rule.loss!r}; there are {', '.join(LOSSES)}")
 
 
-def _normal(rngs: Sequence[Generator], count: int, params: Stack) -> Tensor:
-    """Draw standard normal numbers (R, count, P), run r from rngs[r]; padding columns are 0.
+def _normal(streams: Streams, count: int, params: Stack) -> Tensor:
+    """Draw standard normal numbers (R, count, P), run r from its stream; padding columns are 0.
 
     Raises:
-        ValueError: if there are not as many generators as runs.
+        ValueError: if there are not as many streams as runs.
     """
-    if len(rngs) != len(params.flat):
-        raise ValueError(
-            f"each run draws from a generator of its own: there are {len(params.flat)} runs and"
-            f" {len(rngs)} rngs"
-        )
-    # float32 on the CPU whatever the parameters are: the same numbers on every device
-    drawn = torch.empty(len(rngs), count, params.flat.shape[1])
-    for row, rng in zip(drawn, rngs, strict=True):
-        row.normal_(generator=rng)
-    unused = torch.ones(drawn.shape[-1], dtype=torch.bool)
-    for span in params.spans.values():
-        unused[span] = False
-    drawn[..., unused] = 0
-    return drawn.to(params.flat.device).to(params.flat.dtype)
+    width = params.flat.shape[1]
+    drawn = streams.normal(count * width, params.flat).view(-1, count, width)
+    starts = [span.start for span in params.spans.values()]
+    for span, after in zip(params.spans.values(), [*starts[1:], width], strict=True):
+        drawn[..., span.stop : after] = 0
+    return drawn
 
 
 def _copies(params: Stack, buffers: dict[str, Tensor], count: int) -> Stack:
@@ -187,7 +180,7 @@ class EvolutionStrategy:
                 f"population is {self.population}; antithetic pairs need an even number"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> EvolutionState:
+    def init(self, net: Net, params: Stack, streams: Streams) -> EvolutionState:
         """Make a state without a population."""
         return EvolutionState(column(self.sigma, params.flat)[..., None])
 
@@ -203,7 +196,7 @@ class EvolutionStrategy:
         """Write the estimate to ``out``; return the mean loss of each population (R,)."""
         if state.population is None:
             state.population = _copies(params, buffers, self.population)
-        noise = _normal(batch.rngs, self.population // 2, params)
+        noise = _normal(batch.streams, self.population // 2, params)
         # views of the population: each run's n individuals w + sigma·eps, then their mirror images
         above, below = state.population.flat.view(len(noise), 2, *noise.shape[1:]).unbind(1)
         torch.addcmul(params.flat[:, None], noise, state.sigma, out=above)
@@ -255,7 +248,7 @@ class GeneticAlgorithm:
                 f" the population of {self.population}"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> GeneticState:
+    def init(self, net: Net, params: Stack, streams: Streams) -> GeneticState:
         """Make a state without a population."""
         require_full("parameters", params.flat)
         return GeneticState(
@@ -276,7 +269,7 @@ class GeneticAlgorithm:
         if population is None:
             population = _copies(params, buffers, self.population)
             own = params.flat[:, None].expand(-1, self.population - 1, -1)
-            self._mutate(population, params, state.sigma, batch.rngs, own)
+            self._mutate(population, params, state.sigma, batch.streams, own)
         losses = evaluate(net, population, batch, self.loss)
         if not self.remeasure:
             losses[:, 0] = torch.where(state.credit.isfinite(), state.credit, losses[:, 0])
@@ -286,28 +279,26 @@ class GeneticAlgorithm:
         best = torch.arange(len(losses), device=losses.device), order[:, 0]
         params.flat.copy_(members[best])
         credit = losses[best]
-        picks = self._picks(batch.rngs).to(losses.device)
+        picks = self._picks(batch.streams, losses)
         chosen = order.gather(1, picks)[..., None].expand(-1, -1, members.shape[-1])
         # gather copies the parents before their places are written over
-        self._mutate(population, params, state.sigma, batch.rngs, members.gather(1, chosen))
+        self._mutate(population, params, state.sigma, batch.streams, members.gather(1, chosen))
         return params, GeneticState(state.sigma, credit, population), {"loss": credit}
 
-    def _picks(self, rngs: Sequence[Generator]) -> Tensor:
+    def _picks(self, streams: Streams, losses: Tensor) -> Tensor:
         """Draw the place in the ranking of each child's parent, (R, N-1)."""
-        return torch.stack(
-            [torch.randint(self.parents, (self.population - 1,), generator=rng) for rng in rngs]
-        )
+        return (streams.uniform(self.population - 1, widened(losses)) * self.parents).long()
 
     def _mutate(
         self,
         population: Stack,
         params: Stack,
         sigma: Tensor,
-        rngs: Sequence[Generator],
+        streams: Streams,
         parents: Tensor,
     ) -> None:
         """Write the next generation: the elite, then a mutant of each parent (R, N-1, P)."""
         members = population.flat.view(len(parents), self.population, -1)
-        noise = _normal(rngs, self.population - 1, params)
+        noise = _normal(streams, self.population - 1, params)
         torch.addcmul(parents, noise, sigma, out=members[:, 1:])
         members[:, 0] = params.flat

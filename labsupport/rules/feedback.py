@@ -7,18 +7,19 @@ stand, uniform in ±scale/√fan_in.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport.checks import is_number
 from labsupport.models import CNN, MLP, patches
 from labsupport.models.layered import Layered
 from labsupport.models.layers import per_run
 from labsupport.stacks import Stack, hyperparameter, in_use
+from labsupport.streams import Streams
 from labsupport.types import Batch, Net
 
 Matrices = dict[int, Tensor]
@@ -52,28 +53,24 @@ class _Feedback:
         """Return the shapes of the feedback matrices, (receiver, sender), by layer."""
         raise NotImplementedError
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Matrices:
+    def init(self, net: Net, params: Stack, streams: Streams) -> Matrices:
         """Draw the feedback matrices, {layer: (R, ., .)}, dtype and device of the parameters."""
         net = _layered(net)
         if not all(1 <= layer <= net.depth for layer in self.frozen):
             raise ValueError(f"frozen is {self.frozen}; the layers are 1 to {net.depth}")
-        return self.draw(net, params.flat, rngs)
+        return self.draw(net, params.flat, streams)
 
-    def draw(self, net: Layered, like: Tensor, rngs: Sequence[Generator]) -> Matrices:
-        """Draw one matrix a layer and run, run r's from rngs[r].
+    def draw(self, net: Layered, like: Tensor, streams: Streams) -> Matrices:
+        """Draw one matrix a layer and run, run r's from its stream.
 
         A sender's row of a matrix has the fan-in of the weights it replaces.
         """
-        drawn: list[list[Tensor]] = [
-            [torch.empty(shape).uniform_(-1, 1, generator=rng) for rng in rngs]
-            for shape in self.shapes(net).values()
-        ]
+        shapes = self.shapes(net)
+        drawn = streams.uniform(sum(math.prod(shape) for shape in shapes.values()), like)
+        parts = (2 * drawn - 1).split([math.prod(shape) for shape in shapes.values()], dim=1)
         return {
-            layer: (
-                torch.stack(runs).to(like)
-                * (per_run(self.scale, like) / math.sqrt(runs[0].shape[0]))
-            )
-            for layer, runs in zip(self.shapes(net), drawn, strict=True)
+            layer: part.unflatten(1, shape) * (per_run(self.scale, like) / math.sqrt(shape[0]))
+            for (layer, shape), part in zip(shapes.items(), parts, strict=True)
         }
 
     def __call__(
@@ -93,7 +90,7 @@ class _Feedback:
                 "feedback alignment is not written for samples that are blended inside the network"
             )
         if self.feedback == "redrawn":
-            state = self.draw(net, params.flat, batch.rngs)
+            state = self.draw(net, params.flat, batch.streams)
         hs, loss, error = forward(net, params, batch)
         self.backward(net, params, state, hs, error, out)
         return loss
@@ -224,7 +221,7 @@ class DirectFeedbackAlignment(_Feedback):
             layer: (units, net.shapes[-1][0]) for layer, units in enumerate(_units(net), start=1)
         }
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Matrices:
+    def init(self, net: Net, params: Stack, streams: Streams) -> Matrices:
         """Draw the matrices as FeedbackAlignment does; "weights" needs an MLP."""
         if self.feedback == "weights" and any(
             len(shape) > 2 for shape in getattr(net, "shapes", ())
@@ -233,7 +230,7 @@ class DirectFeedbackAlignment(_Feedback):
                 "feedback is 'weights': the product of the weights above is written for an MLP, not"
                 " for filters"
             )
-        return super().init(net, params, rngs)
+        return super().init(net, params, streams)
 
     def backward(
         self,
@@ -268,7 +265,10 @@ def forward(net: Layered, params: Stack, batch: Batch) -> tuple[list[Tensor], Te
         if layer < net.depth:
             hs.append(
                 patches.outputs(
-                    net, layer, net.hidden(z, params, {}, layer, True, ()), batch.x.shape[1]
+                    net,
+                    layer,
+                    net.hidden(z, params, {}, layer, True, batch.streams),
+                    batch.x.shape[1],
                 )
             )
     logs = torch.log_softmax(z, -1)

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from labsupport import runtime
 from labsupport.checks import is_count, is_number
 from labsupport.models.local import LocalMLP, Part
 from labsupport.stacks import Stack, hyperparameter
+from labsupport.streams import Streams
 from labsupport.types import Batch, Net
 
 KINDS = ("pred", "sim", "predsim")
@@ -133,7 +133,7 @@ class LocalErrors:
                 f"beta is {self.beta!r}, the share of similarity matching; it must be in [0, 1]"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> Tensor:
+    def init(self, net: Net, params: Stack, streams: Streams) -> Tensor:
         """Reshape beta once, to (R, 1, 1) or (1, 1, 1)."""
         _local(net)
         return torch.as_tensor(
@@ -204,7 +204,7 @@ class Greedy:
                 f"stage is {self.stage!r}; it must be a whole number of steps, at least 1"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
+    def init(self, net: Net, params: Stack, streams: Streams) -> None:
         """Return an empty state, and refuse a network without heads."""
         _local(net)
 
@@ -257,7 +257,7 @@ class Decoupled:
                 f"buffer is {self.buffer!r}; it must be a whole number of batches, at least 1"
             )
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> dict[int, "Ring"]:
+    def init(self, net: Net, params: Stack, streams: Streams) -> dict[int, "Ring"]:
         """Make the buffers, empty, by the module that reads from them."""
         return {i: Ring(self.buffer) for i in range(2, _local(net).modules + 1)}
 
@@ -280,7 +280,7 @@ class Decoupled:
         if self.replay:
             # one number for every module and run, used or not: what a run draws does not depend on
             # how full its buffers are
-            drawn = runtime.uniform(batch.rngs, net.modules, params.flat).unbind(1)
+            drawn = batch.streams.uniform(net.modules, params.flat).unbind(1)
         loss = module_gradients(net, 1, params, found, out)
         for i in range(2, net.modules + 1):
             # passed on before the module below takes its step

@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as tv
 
 from labsupport import compare, datasets, runtime
 from labsupport.augment import RandomCrop, RandomFlip
+from labsupport.streams import Streams
 from labsupport.topics.augmentation import reference as da
 from labsupport.types import Interval
 
@@ -89,10 +90,10 @@ def drawn_versions(count: int = 4000, padding: int = 4) -> pd.DataFrame:
     One column is drawn in a batch, the other by torchvision one at a time.
     """
     x = torch.arange(1.0, 257).view(1, 1, 1, 16, 16)
-    rngs = [runtime.generator(0, "augment")]
+    streams = Streams([0], "augment")
     ours = RandomFlip()(
-        RandomCrop(padding)(x.expand(1, count, 1, 16, 16), rngs, torch.zeros(())),
-        rngs,
+        RandomCrop(padding)(x.expand(1, count, 1, 16, 16), streams, torch.zeros(())),
+        streams,
         torch.zeros(()),
     )[0]
     pipeline = v2.Compose([v2.RandomCrop(16, padding=padding), v2.RandomHorizontalFlip()])

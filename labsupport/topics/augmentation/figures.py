@@ -3,8 +3,9 @@
 import torch
 from matplotlib.figure import Figure
 
-from labsupport import datasets, plots, runtime
+from labsupport import datasets, plots
 from labsupport.augment import Cutout, RandomCrop, RandomFlip, RandomRotation
+from labsupport.streams import Streams
 from labsupport.topics.augmentation import reference as da
 from labsupport.topics.augmentation.experiments import photograph
 
@@ -13,13 +14,13 @@ SHOWN = 5
 
 def versions(padding: int = 4, degrees: float = 10.0, square: int = 0) -> Figure:
     """Draw a photograph, and five versions of it as a pipeline draws them."""
-    photo, rngs, fill_value = photograph(), [runtime.generator(0, "augment")], torch.zeros(())
+    photo, streams, fill_value = photograph(), Streams([0], "augment"), torch.zeros(())
     x = photo.repeat(1, SHOWN, 1, 1, 1)
     steps = [RandomCrop(padding), RandomFlip(0.5), RandomRotation(degrees)] + (
         [Cutout(square)] if square else []
     )
     for step in steps:
-        x = step(x, rngs, fill_value)
+        x = step(x, streams, fill_value)
     fig, axes = plots.figure(SHOWN + 1, width=6.4, height=1.75)
     for ax, image, name in zip(
         axes, [photo, *x[0]], ["original", *range(1, SHOWN + 1)], strict=True

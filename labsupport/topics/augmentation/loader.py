@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 
 from labsupport import runtime
 from labsupport.augment import RandomCrop, RandomFlip
+from labsupport.streams import Streams
 from labsupport.topics.augmentation import reference as da
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -90,11 +91,11 @@ def quiet_workers() -> Iterator[None]:
 # -- how long it takes -----------------------------------------------------------------------------
 
 
-def batched_pipeline(x: Tensor, rngs: list[torch.Generator]) -> Tensor:
+def batched_pipeline(x: Tensor, streams: Streams) -> Tensor:
     """Apply the lecture's training pipeline to a batch of bytes (B, 3, 32, 32), at once."""
     x = x[None] / 255
     fill_value = torch.zeros(())
-    x = RandomFlip()(RandomCrop(4)(x, rngs, fill_value), rngs, fill_value)
+    x = RandomFlip()(RandomCrop(4)(x, streams, fill_value), streams, fill_value)
     return da.normalize(x[0], MEAN, STD)
 
 
@@ -114,13 +115,13 @@ def throughput(
             rates[f"DataLoader, {count} worker{'' if count == 1 else 's'}"] = len(data) / _seconds(
                 lambda loader=loader: sum(1 for _ in loader)
             )
-        whole, rngs = (
+        whole, streams = (
             torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous(),
-            [runtime.generator(0, "augment")],
+            Streams([0], "augment"),
         )
         batches = whole.split(batch_size)
         rates["batched, this process"] = len(data) / _seconds(
-            lambda: [batched_pipeline(x, rngs) for x in batches]
+            lambda: [batched_pipeline(x, streams) for x in batches]
         )
     return pd.Series(rates)
 
@@ -178,4 +179,4 @@ def torchvision_on_a_batch(x: Tensor) -> Tensor:
 
 def ours_on_a_batch(x: Tensor) -> Tensor:
     """Give the same batch to the book's crop."""
-    return RandomCrop(4)(x[None], [runtime.generator(0, "augment")], torch.zeros(()))[0]
+    return RandomCrop(4)(x[None], Streams([0], "augment"), torch.zeros(()))[0]

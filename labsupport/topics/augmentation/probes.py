@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labsupport import runtime
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.types import Dataset, Net, Transform
 
 
@@ -37,9 +37,7 @@ class Changed:
     def __call__(
         self, net: Net, params: Stack, buffers: dict[str, Tensor], dataset: Dataset
     ) -> dict[str, Tensor]:
-        x = self.transform(
-            dataset.x_test[None], [runtime.generator(0, "changed")], dataset.fill_value
-        )[0]
+        x = self.transform(dataset.x_test[None], Streams([0], "changed"), dataset.fill_value)[0]
         guess = net.forward(params, buffers, _expanded(x, params)).argmax(-1)
         return {self.name: (guess == dataset.y_test).to(params.flat.dtype).mean(1)}
 

@@ -15,6 +15,7 @@ from labsupport import datasets, landscape, profiles, runtime, train
 from labsupport.models import initialization
 from labsupport.models.layers import ACTIVATIONS, BN_EPS, BN_MOMENTUM, Tensors
 from labsupport.stacks import Stack
+from labsupport.streams import NO_STREAMS, Streams
 from labsupport.topics.batch_norm import faults
 from labsupport.topics.batch_norm import reference as bn
 from labsupport.types import Arm, Batch, Dataset, Recipe, Result
@@ -83,7 +84,8 @@ def movement(recipe: Recipe, seeds: Sequence[int]) -> Tensor:
     for step, params, batch in landscape.steps_with_batches(recipe, seeds):
         aside = {name: buffer.clone() for name, buffer in step.buffers.items()}
         hidden = torch.cat(
-            recipe.model.layers(params, aside, batch.x, training=True, rngs=batch.rngs)[:-1], -1
+            recipe.model.layers(params, aside, batch.x, training=True, streams=batch.streams)[:-1],
+            -1,
         )
         means.append(hidden.mean(1))
         deviations.append(hidden.std(1))
@@ -262,7 +264,7 @@ class DomainNet:
         x: Tensor,
         *,
         training: bool = False,
-        rngs: Sequence[Generator] = (),
+        streams: Streams = NO_STREAMS,
     ) -> Tensor:
         """Compute logits (R, B, K) of inputs (R, B, 1 + D)."""
         member, h, last = torch.stack([1 - x[..., 0], x[..., 0]], -1), x, len(self.sizes) - 1

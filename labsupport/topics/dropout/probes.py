@@ -13,6 +13,7 @@ from torch import Tensor
 from labsupport import runtime
 from labsupport.models import MLP
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.types import Dataset
 
 
@@ -184,11 +185,11 @@ def passes(
         raise ValueError(f"count is {count}; there must be at least one pass")
     dropping = _with_rate(net, rate)
     runs = len(params.flat)
-    rngs = [runtime.generator(0, "masks") for _ in range(runs)]  # the same masks for every run
+    streams = Streams([0] * runs, "masks")  # the same masks for every run
     x = x.to(params.flat.dtype).expand(runs, *x.shape)
     return torch.stack(
         [
-            dropping.forward(params, buffers, x, training=True, rngs=rngs).softmax(-1)
+            dropping.forward(params, buffers, x, training=True, streams=streams).softmax(-1)
             for _ in range(count)
         ]
     )

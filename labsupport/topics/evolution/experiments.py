@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from labsupport import compare, profiles, rules, runtime
 from labsupport.models import MLP
 from labsupport.models.layers import ACTIVATIONS
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.study import grid, study
 from labsupport.topics.evolution import reference as ev
 from labsupport.types import Arm, Batch, Dataset, Net, Recipe, Rule
@@ -31,7 +32,7 @@ class StraightThrough:
     soft).detach()``.
     """
 
-    def init(self, net: Net, params: Stack, rngs: Sequence[Generator]) -> None:
+    def init(self, net: Net, params: Stack, streams: Streams) -> None:
         """Return an empty state."""
 
     def __call__(

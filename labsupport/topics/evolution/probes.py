@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from labsupport import rules, runtime
+from labsupport import rules
 from labsupport.rules import EvolutionStrategy
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.types import Batch, Dataset, Net
 
 
@@ -42,13 +43,13 @@ class Alignment:
         for size in self.populations:
             for name, shaped in (("cosine", False), ("shaped", True)):
                 source = EvolutionStrategy(self.sigma, size, shaped)
-                rngs = [runtime.generator(seed, "rule") for seed in range(runs)]
+                streams = Streams(range(runs), "rule")
                 source(
                     net,
                     params,
                     buffers,
-                    source.init(net, params, rngs),
-                    seen._replace(rngs=rngs),
+                    source.init(net, params, streams),
+                    seen._replace(streams=streams),
                     estimate,
                 )
                 found[f"{name}_{size}"] = torch.cosine_similarity(estimate.flat, truth.flat, dim=1)

@@ -11,6 +11,7 @@ from torch import Tensor
 from labsupport import compare, profiles, runtime, train
 from labsupport.models import patches
 from labsupport.rules import gradients
+from labsupport.streams import Streams
 
 # feedback alignment is chapter 3's backpropagation with other matrices on the way back
 from labsupport.topics.activations import backprop
@@ -153,9 +154,7 @@ def track_cosines(recipe: Recipe, seeds: Sequence[int], every: int = 30) -> pd.D
         for step in train.iterate_steps([recipe] * len(seeds), seeds, dataset):
             if step.t == 0:
                 # the matrices that the run itself has: drawn from the same seeds
-                feedback = source.init(
-                    recipe.model, step.params, [runtime.generator(seed, "rule") for seed in seeds]
-                )
+                feedback = source.init(recipe.model, step.params, Streams(seeds, "rule"))
             if step.t % every == 0 or step.t == steps:
                 for metric, values in _cosines(recipe, step, feedback, seeds, dataset).items():
                     rows += [
@@ -175,7 +174,7 @@ def _cosines(
         y.expand(runs, -1),
         1,
         1.0,
-        [runtime.generator(seed, "look") for seed in seeds],
+        Streams(seeds, "look"),
     )
     taken, true = params.like(), params.like()
     loss = gradients(net, params, step.buffers, batch, true)

@@ -14,7 +14,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from labsupport.models import LocalMLP
 from labsupport.rules import SGD
 from labsupport.rules.local import module_gradients
 from labsupport.stacks import Stack
+from labsupport.streams import Streams
 from labsupport.types import Batch, Recipe
 
 LOST = 3
@@ -88,7 +89,7 @@ class Module:
         self.rule = SGD(lr=job.lr, gradient=self)
         self.state, self.trained = self.rule.init(self.net, self.params), 0
 
-    def init(self, net: LocalMLP, params: Stack, rngs: Sequence[torch.Generator]) -> None:
+    def init(self, net: LocalMLP, params: Stack, streams: Streams) -> None:
         """Return an empty state: a module is its own gradient estimator."""
 
     def __call__(self, net, params, buffers, state, batch: Batch, out: Stack) -> Tensor:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from labsupport import augment, compare, profiles, runtime, train
 from labsupport.augment import Mixup
 from labsupport.models import MLP
 from labsupport.rules import SGD
+from labsupport.streams import Streams
 from labsupport.study import study
 from labsupport.topics.mixup.faults import BLENDS, Pairs
 from labsupport.topics.mixup.reference import coefficient
@@ -196,9 +197,9 @@ def pairs(
     recipe: Recipe, seed: int, dataset: Dataset
 ) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, float]]:
     """Yield every batch's samples and partners with one-hot labels, and the coefficient."""
-    deeper, (_, rngs) = replace(recipe.mixup, layers=(1,)), augment.generators([seed])
+    deeper, (_, streams) = replace(recipe.mixup, layers=(1,)), augment.streams_of([seed])
     for _, batch in train.batches([replace(recipe, mixup=None)], [seed], dataset):
-        mix = deeper(batch, dataset.classes, rngs).mix  # the same draw, not yet carried out
+        mix = deeper(batch, dataset.classes, streams).mix  # the same draw, not yet carried out
         x, y = batch.x[0], nn.functional.one_hot(batch.y[0], dataset.classes).to(batch.x.dtype)
         yield x, y, x[mix.partner], y[mix.partner], mix.coefficient[1].item()
 
@@ -232,24 +233,24 @@ class FaultyMixup(Mixup):
 
     fault: str = "healthy"
 
-    def __call__(self, batch: Batch, classes: int, rngs: Sequence[Generator]) -> Batch:
+    def __call__(self, batch: Batch, classes: int, streams: Streams) -> Batch:
         # who is blended and how much, not yet carried out
-        mix = Mixup(self.alpha, (1,))(batch, classes, rngs).mix
+        mix = Mixup(self.alpha, (1,))(batch, classes, streams).mix
         runs, size = batch.y.shape
         y = F.one_hot(batch.y, classes).to(batch.x.dtype).flatten(0, 1)
         x = batch.x.flatten(0, 1)
         drawn = self.fault == "lam_per_sample"
-        own = self._own(runs, size, rngs).to(x) if drawn else x.new_empty(0)
+        own = self._own(runs, size, streams).to(x) if drawn else x.new_empty(0)
         lam = mix.coefficient[1].repeat_interleave(size)
         another = y.view(runs, size, -1).flip(1).flatten(0, 1)
         pairs = Pairs(x, y, x[mix.partner], y[mix.partner], another, lam, own)
         x, targets = BLENDS[self.fault](pairs)
         return batch._replace(x=x.view(batch.x.shape), targets=targets.view(runs, size, -1))
 
-    def _own(self, runs: int, size: int, rngs: Sequence[Generator]) -> Tensor:
+    def _own(self, runs: int, size: int, streams: Streams) -> Tensor:
         """Draw a coefficient for each sample, (R·B,)."""
         alpha = torch.as_tensor(self.alpha, dtype=torch.float64).expand(runs)
-        return coefficient(runtime.uniform(rngs, size, alpha), alpha[:, None]).flatten()
+        return coefficient(streams.uniform(size, alpha), alpha[:, None]).flatten()
 
 
 def fault_study(recipe: Recipe, seeds: Sequence[int]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import torch
 from labsupport import runtime
 from labsupport.models import MLP
 from labsupport.stacks import Stack, stacked
+from labsupport.streams import Streams
 from labsupport.topics.dropout import probes
 from labsupport.types import Dataset
 
@@ -56,11 +57,11 @@ def test_the_wrong_mode_of_a_network_with_dropout_differs_from_pass_to_pass():
 def test_the_passes_are_those_of_the_network_itself_with_the_masks_stream():
     net, params, buffers = network()
     found = probes.passes(net, params, buffers, dataset().x_test, net.dropout, 2)
-    rngs = [runtime.generator(0, "masks") for _ in SEEDS]
+    streams = Streams([0 for _ in SEEDS], "masks")
     x = dataset().x_test.expand(3, 60, 6)
     for t in range(2):
         torch.testing.assert_close(
-            found[t], net.forward(params, buffers, x, training=True, rngs=rngs).softmax(-1)
+            found[t], net.forward(params, buffers, x, training=True, streams=streams).softmax(-1)
         )
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from labsupport.models import MLP
+from labsupport.streams import Streams
 from labsupport.topics.dropout import reference as do
 
 KEEPS = (0.2, 0.5, 0.8, 1.0)
@@ -98,10 +99,8 @@ def test_the_books_network_drops_the_units_that_the_reference_drops():
     params, buffers = net.init([torch.Generator().manual_seed(0)])
     x = torch.randn(1, 4, 3, generator=torch.Generator().manual_seed(1))
     hidden = net.layers(params, buffers, x)[0]
-    u = torch.rand(1, 4, 6, generator=torch.Generator().manual_seed(2))
-    trained = net.layers(
-        params, buffers, x, training=True, rngs=[torch.Generator().manual_seed(2)]
-    )[0]
+    u = Streams([2], "noise").uniform(24, x).view(1, 4, 6)
+    trained = net.layers(params, buffers, x, training=True, streams=Streams([2], "noise"))[0]
     torch.testing.assert_close(trained, do.inverted_dropout(hidden, u, drop=0.25))
 
 

@@ -8,9 +8,10 @@ import itertools
 import pytest
 import torch
 
-from labsupport import profiles, runtime, train
+from labsupport import profiles, train
 from labsupport.models import MLP
 from labsupport.rules import SGD, FeedbackAlignment
+from labsupport.streams import Streams
 from labsupport.topics.feedback_alignment import experiments
 from labsupport.topics.feedback_alignment import reference as fa
 from labsupport.types import Recipe
@@ -86,9 +87,7 @@ def test_the_matrices_of_a_tracked_run_are_those_of_the_run():
     found = experiments.track_cosines(r, [3, 4], every=6)
     for step in train.iterate_steps([r] * 2, [3, 4]):
         if step.t == 0:
-            feedback = r.rule.gradient.init(
-                r.model, step.params, [runtime.generator(seed, "rule") for seed in (3, 4)]
-            )
+            feedback = r.rule.gradient.init(r.model, step.params, Streams((3, 4), "rule"))
     rows = found.query("step == 12 and metric == 'matrix3'").set_index("seed")["value"]
     for i, seed in enumerate((3, 4)):
         assert rows[seed] == pytest.approx(

@@ -86,13 +86,13 @@ def faulty(fault, runs=2, size=20):
     x, y = torch.randn(runs, size, 3, generator=rng), torch.randint(5, (runs, size), generator=rng)
     batch = Batch(x, y, 1, 1.0, [])
     return batch, experiments.FaultyMixup(0.4, fault=fault)(
-        batch, 5, augment.generators(range(runs))[1]
+        batch, 5, augment.streams_of(range(runs))[1]
     )
 
 
 def test_a_mixup_without_a_fault_is_mixup():
     batch, made = faulty("healthy")
-    healthy = Mixup(0.4)(batch, 5, augment.generators(range(2))[1])
+    healthy = Mixup(0.4)(batch, 5, augment.streams_of(range(2))[1])
     torch.testing.assert_close(made.x, healthy.x)
     torch.testing.assert_close(made.targets, healthy.targets)
 
