@@ -8,7 +8,7 @@ notices its neighbours. What is drawn at the start alone, weights and orders, co
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Self
 
 import numpy as np
@@ -17,7 +17,15 @@ from torch import Tensor
 
 BLOCK = 8
 """Numbers from one position: four words of 64 bits, two numbers of 24 bits from each."""
-_HALF_STEP = 2.0**-24
+_FIRST_MIDDLE = torch.tensor(2.0**-24 - 1)
+"""The middle of the first of 2^24 steps from -1 to 1."""
+
+
+def _quantiles(drawn: Tensor) -> None:
+    """Turn uniform numbers into normal ones, by the inverse of the distribution function."""
+    # taken in the middle of each step; that is exact, up to erfinv
+    torch.add(_FIRST_MIDDLE, drawn, alpha=2, out=drawn)
+    drawn.erfinv_().mul_(math.sqrt(2))
 
 
 class Streams:
@@ -66,13 +74,15 @@ class Streams:
 
         On a CPU and on CUDA they agree up to rounding.
         """
-        # the inverse of the distribution function, in the middle of each step of uniform numbers;
-        # all of this is exact up to erfinv
-        middle = self._draw(count, like).mul_(2).sub_(1).add_(_HALF_STEP)
-        return middle.erfinv_().mul_(math.sqrt(2))[:, :count].to(like.dtype)
+        return self._draw(count, like, _quantiles)[:, :count].to(like.dtype)
 
-    def _draw(self, count: int, like: Tensor) -> Tensor:
-        """Draw whole blocks of uniform numbers, (R, count or a few more)."""
+    def _draw(
+        self, count: int, like: Tensor, become: Callable[[Tensor], object] = lambda drawn: None
+    ) -> Tensor:
+        """Draw whole blocks of uniform numbers, (R, count or a few more), and change them in place.
+
+        On a CPU run by run: the numbers of one are in its cache.
+        """
         if len(self) != len(like):
             raise ValueError(
                 f"each run draws from a stream of its own: there are {len(like)} runs and"
@@ -87,10 +97,12 @@ class Streams:
             if self._on_cuda is None or self._on_cuda.device != like.device:
                 self._on_cuda = philox.keys(self._keys, like.device)
             philox.fill(out, self._on_cuda, self._position)
+            become(out)
         else:
             generators = self._generators()
-            for row, generator in zip(out.numpy(), generators, strict=True):
-                generator.random(out=row, dtype=np.float32)
+            for row, generator in zip(out, generators, strict=True):
+                generator.random(out=row.numpy(), dtype=np.float32)
+                become(row)
             self._on_cpu = self._position + blocks, generators
         self._position += blocks
         return out.to(like.device)

@@ -82,7 +82,9 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(runtime, "device", lambda: torch.device("cuda"))
     # neither NumPy nor a kernel of Triton's sees a fake tensor
     monkeypatch.setattr(
-        Streams, "_draw", lambda self, count, like: torch.rand(len(self), count, device=like.device)
+        Streams,
+        "_draw",
+        lambda self, count, like, *_: torch.rand(len(self), count, device=like.device),
     )
     with FakeTensorMode(allow_non_fake_inputs=False):
         yield
