@@ -70,6 +70,12 @@ def autocast() -> contextlib.AbstractContextManager:
     return torch.autocast(device().type, torch.bfloat16) if mixed() else contextlib.nullcontext()
 
 
+def synchronize() -> None:
+    """Wait for what a GPU still computes, so that a clock shows what it took."""
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+
+
 def home() -> Path:
     """Return the folder for results.
 

@@ -158,6 +158,7 @@ def train(
         losses += [step.loss] if step.t else []
         if len(losses) % steps_in_epoch(first, dataset) or (step.t == 0 and first.epochs):
             continue
+        watch.settle()
         progress(len(seeds))
         if step.epoch % every == 0 or step.epoch == first.epochs:
             diverged = _first_bad(losses, len(seeds))
@@ -172,13 +173,58 @@ def train(
                     torch.full((len(seeds),), watch.seconds / len(seeds), dtype=torch.float64),
                 )
             )
+            runtime.synchronize()  # what measuring takes is not the next epoch's
     return Trained(metrics, _first_bad(losses, len(seeds)), step.params, step.buffers)
+
+
+def train_in_memory(
+    recipes: Sequence[Recipe],
+    seeds: Sequence[int],
+    probes: Sequence[Probe] = (),
+    progress: Callable[[int], object] = lambda runs: None,
+) -> Trained:
+    """Train as ``train`` does; a stack for which a GPU's memory ends is trained in halves.
+
+    Raises:
+        RuntimeError: if not even one run fits.
+    """
+    try:
+        return train(recipes, seeds, probes, progress)
+    except torch.cuda.OutOfMemoryError as error:
+        if len(seeds) == 1:
+            raise RuntimeError(
+                f"the memory of {runtime.device()} does not hold one run of {recipes[0].model} with"
+                f" batches of {recipes[0].batch_size}; take smaller batches or a smaller network"
+            ) from error
+    # not in the handler: the error's traceback holds the tensors of the stack
+    torch.cuda.empty_cache()
+    half = len(seeds) // 2
+    parts = [
+        train_in_memory(recipes[which], seeds[which], probes, progress)
+        for which in (slice(half), slice(half, None))
+    ]
+    measured = zip(*(part.metrics for part in parts), strict=True)
+    return Trained(
+        [
+            (epoch, metric, torch.cat([first, second]))
+            for (epoch, metric, first), (_, _, second) in measured
+        ],
+        torch.cat([part.diverged for part in parts]),
+        Stack(torch.cat([part.params.flat for part in parts]), parts[0].params.shapes),
+        {name: torch.cat([part.buffers[name] for part in parts]) for name in parts[0].buffers},
+    )
 
 
 class Stopwatch:
     """A clock that counts the time an iterator takes for its items, not their use."""
 
     seconds = 0.0
+
+    def settle(self) -> None:
+        """Count what a GPU still computes, once an epoch: waiting at every step would slow it."""
+        start = time.perf_counter()
+        runtime.synchronize()
+        self.seconds += time.perf_counter() - start
 
     def over(self, items: Iterator[Any]) -> Iterator[Any]:
         """Yield the same items."""
@@ -269,7 +315,9 @@ def train_many(
     ]
     total = sum(max(recipe.epochs, 1) for recipe, _ in runs)
     with tqdm(total=total, unit="epoch", delay=QUIET_SECONDS, leave=False) as bar:
-        return list(zip(stacks, workers.parallel_map(train, jobs, bar.update), strict=True))
+        return list(
+            zip(stacks, workers.parallel_map(train_in_memory, jobs, bar.update), strict=True)
+        )
 
 
 def _stacks(recipes: Sequence[Recipe], workers: int) -> list[list[int]]:

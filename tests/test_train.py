@@ -506,3 +506,50 @@ def test_the_seconds_of_the_steps_grow_and_leave_out_what_is_measured():
         and 0 < seconds[0] < seconds[1] < seconds[2]
         and 2 * seconds[2] + 0.9 <= took
     )
+
+
+# -- what a GPU adds -------------------------------------------------------------------------------
+
+
+def test_a_stack_that_memory_does_not_hold_is_trained_in_halves(monkeypatch):
+    recipes = [recipe(rule=SGD(lr=rate)) for rate in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    whole = train.train(recipes, range(5))
+    sizes, plain = [], train.train
+
+    def forgetful(recipes, seeds, *rest):
+        sizes.append(len(seeds))
+        if len(seeds) > 2:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return plain(recipes, seeds, *rest)
+
+    monkeypatch.setattr(train, "train", forgetful)
+    parts = train.train_in_memory(recipes, range(5))
+    assert sizes == [5, 2, 3, 1, 2]
+    assert torch.equal(parts.params.flat, whole.params.flat)
+    assert torch.equal(parts.diverged, whole.diverged)
+    for (epoch, metric, values), (_, _, expected) in zip(parts.metrics, whole.metrics, strict=True):
+        assert metric == "seconds" or torch.equal(values, expected), (epoch, metric)
+
+
+def test_one_run_that_memory_does_not_hold_is_named(monkeypatch):
+    def forgetful(*_):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(train, "train", forgetful)
+    with pytest.raises(RuntimeError, match="does not hold one run of MLP.*batches of 100"):
+        train.train_in_memory([recipe()], [0])
+
+
+def test_time_is_read_when_the_gpu_is_done_and_measuring_is_not_counted(monkeypatch):
+    waits = []
+
+    def synchronize():
+        waits.append(1)
+        time.sleep(0.2)
+
+    monkeypatch.setattr(runtime, "synchronize", synchronize)
+    trained = train.train([recipe()], [0])
+    seconds = [values.item() for _, metric, values in trained.metrics if metric == "seconds"]
+    # the start is measured too; after each epoch, and after each measurement
+    assert len(waits) == 2 * len(seconds)
+    assert 0.2 * len(seconds) <= seconds[-1] < 0.2 * len(waits)

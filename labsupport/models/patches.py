@@ -37,8 +37,10 @@ def im2col(net: Layered, layer: int, h: Tensor) -> Tensor:
         return torch.cat(
             [padded[:, :, k : k + 2 * places - 1 : 2] for k in range(net.kernel)], -1
         ).flatten(1, 2)
-    patches = F.unfold(h.flatten(0, 1), net.kernel, padding=net.kernel // 2, stride=2)
-    return patches.mT.reshape(len(h), -1, patches.shape[1])
+    # windows are views and one copy lays them out; F.unfold launches a kernel a sample on a GPU
+    padded = F.pad(h, (net.kernel // 2,) * 4)
+    windows = padded.unfold(3, net.kernel, 2).unfold(4, net.kernel, 2)
+    return windows.permute(0, 1, 3, 4, 2, 5, 6).flatten(4).flatten(1, 3)
 
 
 def col2im(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
@@ -55,10 +57,15 @@ def col2im(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
         for k, tap in enumerate(g.view(runs, batch, places, net.kernel, -1).unbind(3)):
             padded[:, :, k : k + 2 * places - 1 : 2] += tap
         return padded[:, :, half : half + like.shape[2]]
-    patches = g.view(runs * batch, -1, g.shape[2]).mT
-    return F.fold(patches, like.shape[3:], net.kernel, padding=net.kernel // 2, stride=2).view(
-        like.shape
-    )
+    half, (high, wide) = net.kernel // 2, like.shape[3:]
+    rows, columns = (-(-side // 2) for side in (high, wide))
+    padded = F.pad(torch.zeros_like(like), (half,) * 4)
+    windows = g.view(runs, batch, rows, columns, -1, net.kernel, net.kernel)
+    for i in range(net.kernel):
+        for j in range(net.kernel):
+            place = padded[..., i : i + 2 * rows - 1 : 2, j : j + 2 * columns - 1 : 2]
+            place += windows[..., i, j].permute(0, 1, 4, 2, 3)
+    return padded[..., half : half + high, half : half + wide]
 
 
 def outputs(net: Layered, layer: int, z: Tensor, batch: int) -> Tensor:
