@@ -8,6 +8,9 @@ training.
     layered    what all networks share
     mlp        fully connected
     cnn        convolutional, for signals and images
+    resnet     residual networks for images
+    resnet9    the residual network of the speed records
+    modules    both as plain torch modules
     local      fully connected, with a head on every hidden layer
     vmapped    any torch module
     patches    layers as matrix products, for backward passes by hand
@@ -17,6 +20,8 @@ from labsupport.models.cnn import CNN
 from labsupport.models.layers import ACTIVATIONS
 from labsupport.models.local import LocalMLP
 from labsupport.models.mlp import MLP
+from labsupport.models.resnet import ResNet
+from labsupport.models.resnet9 import ResNet9
 from labsupport.models.vmapped import Vmapped
 
-__all__ = ["ACTIVATIONS", "CNN", "MLP", "LocalMLP", "Vmapped"]
+__all__ = ["ACTIVATIONS", "CNN", "MLP", "LocalMLP", "ResNet", "ResNet9", "Vmapped"]

@@ -17,8 +17,27 @@ from labsupport.streams import NO_STREAMS, Streams
 from labsupport.types import Mix
 
 
+class CheckedByShape:
+    """A network whose ``shape`` and ``classes`` say what it can be trained on."""
+
+    shape: tuple[int, ...]
+    classes: int
+
+    def check_data(self, shape: tuple[int, ...], classes: int) -> None:
+        """Refuse inputs of another shape, or more classes than there are logits.
+
+        Raises:
+            ValueError: it says what the network takes and what the data have.
+        """
+        if self.shape != shape or self.classes < classes:
+            raise ValueError(
+                f"shape of {type(self).__name__} is {self.shape} and classes {self.classes}; the"
+                f" data have inputs {shape} of {classes} classes"
+            )
+
+
 @dataclass(frozen=True)
-class CNN(Layered):
+class CNN(CheckedByShape, Layered):
     """Convolutions of stride 2, each with norm and activation, then one linear layer.
 
     Each convolution halves every side, rounded up; its padding is kernel // 2. Dropout acts on the
@@ -67,18 +86,6 @@ class CNN(Layered):
         ]
         left = [-(-side // 2 ** len(self.channels)) for side in sides]
         return [*filters, (self.classes, self.channels[-1] * torch.Size(left).numel())]
-
-    def check_data(self, shape: tuple[int, ...], classes: int) -> None:
-        """Refuse inputs of another shape, or more classes than there are logits.
-
-        Raises:
-            ValueError: it says what the network takes and what the data have.
-        """
-        if self.shape != shape or self.classes < classes:
-            raise ValueError(
-                f"shape of CNN is {self.shape} and classes {self.classes}; the data have inputs"
-                f" {shape} of {classes} classes"
-            )
 
     def layers(
         self,
@@ -150,33 +157,36 @@ class CNN(Layered):
     ) -> list[Tensor]:
         outputs = [x]
         for i, w in enumerate(weights[:-1], start=1):
-            z = _convolved(outputs[-1], w, params[f"bias{i}"], self.kernel // 2)
+            z = convolve(outputs[-1], w, params[f"bias{i}"], 2)
             outputs.append(
                 blended(self.hidden(z, params, buffers, i, training, streams, axis=2), mix, i)
             )
         return outputs[1:]
 
 
-def _convolved(x: Tensor, w: Tensor, bias: Tensor, padding: int) -> Tensor:
-    """Convolve images (R, B, C, H, W) with stride 2, run by run.
+def convolve(x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
+    """Convolve images (R, B, C, H, W) with filters (R, O, C, k, k), run by run.
 
     One product over all runs is slower than torch's own convolution.
 
-    Where products are taken in bfloat16, channels lie last in memory, as a GPU's convolutions want
-    them.
+    Args:
+        x, w: images and filters, k odd.
+        bias: (R, O) or None.
+        stride: a side becomes side / stride, rounded up.
     """
+    # where products are taken in bfloat16, a GPU's convolutions want channels last in memory
     last = runtime.mixed()
     layout = torch.channels_last if last else torch.contiguous_format
-    runs = zip(x.unbind(), w.unbind(), bias.unbind(), strict=True)
+    biases = [None] * len(w) if bias is None else bias.unbind()
     z = [
         F.conv2d(
-            h.contiguous(memory_format=layout),
+            images.contiguous(memory_format=layout),
             filters.contiguous(memory_format=layout),
             b,
-            stride=2,
-            padding=padding,
+            stride,
+            w.shape[-1] // 2,
         )
-        for h, filters, b in runs
+        for images, filters, b in zip(x.unbind(), w.unbind(), biases, strict=True)
     ]
     return (
         torch.stack([part.permute(0, 2, 3, 1) for part in z]).permute(0, 1, 4, 2, 3)

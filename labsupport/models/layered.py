@@ -26,6 +26,7 @@ class Layered:
         activation: relu | tanh | sigmoid | leaky_relu | elu | gelu | silu | sign (a hard threshold,
             slope 0) | linear.
         norm: before each activation: None; "batch" and "layer" norm with PyTorch's defaults;
+            "group" norm with eight groups of channels, or as many as divide them;
             "noisy_batch", batch norm with random stretches and moves behind it (see ``noise``).
             "weight" writes every weight as g v/‖v‖; it starts from the very function that the
             network without a norm starts from.
@@ -111,7 +112,7 @@ class Layered:
             elif self.norm and i < self.depth:
                 params[f"scale{i}"] = torch.ones(len(rngs), shape[0], device=device)
                 params[f"shift{i}"] = torch.zeros(len(rngs), shape[0], device=device)
-                if self.norm != "layer":
+                if self.norm in ("batch", "noisy_batch"):
                     buffers[f"mean{i}"] = torch.zeros(len(rngs), shape[0], device=device)
                     buffers[f"var{i}"] = torch.ones(len(rngs), shape[0], device=device)
         return params, buffers
@@ -185,4 +186,6 @@ class Layered:
             z = layers.jitter(z, self.noise, streams, axis)
         if self.norm == "layer":
             z = layers.layer_norm(z, params, layer, axis)
+        if self.norm == "group":
+            z = layers.group_norm(z, params, layer, axis)
         return ACTIVATIONS[self.activation](z)

@@ -1,5 +1,6 @@
 """The parts of a layer for R runs at once: activations, dropout masks, norms."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,8 +25,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """In place where the backward pass needs the output alone; GELU and SiLU need their input."""
 BIASES = ("uniform", "zero")
-NORMS = (None, "batch", "noisy_batch", "layer", "weight")
+NORMS = (None, "batch", "noisy_batch", "layer", "group", "weight")
 BN_MOMENTUM, BN_EPS = 0.1, 1e-5
+GROUPS = 8
+"""Groups of channels in group norm."""
 
 
 def per_run(value: float | Tensor, like: Tensor) -> Tensor:
@@ -192,6 +195,21 @@ def layer_norm(z: Tensor, params: Tensors, layer: int, axis: int = -1) -> Tensor
     normed = F.layer_norm(z, z.shape[2:], eps=BN_EPS)
     scale, shift = (_along(widened(params[f"{n}{layer}"]), z, axis) for n in ("scale", "shift"))
     return torch.addcmul(shift, normed, scale).to(dtype)
+
+
+def group_norm(z: Tensor, params: Tensors, layer: int, axis: int = -1) -> Tensor:
+    """Normalize each group of channels of each sample of (R, B, ..., C) over all its places.
+
+    There are GROUPS groups, or the greatest common divisor of that and the channels.
+
+    Source: Wu and He (2018), "Group normalization".
+    """
+    dtype, z = z.dtype, widened(z)
+    first = z.movedim(axis, 2)
+    groups = math.gcd(GROUPS, first.shape[2])
+    normed = F.group_norm(first.flatten(0, 1), groups, eps=BN_EPS).view(first.shape)
+    scale, shift = (_along(widened(params[f"{n}{layer}"]), z, axis) for n in ("scale", "shift"))
+    return torch.addcmul(shift, normed.movedim(2, axis), scale).to(dtype)
 
 
 def _along(value: Tensor, z: Tensor, axis: int) -> Tensor:
