@@ -156,9 +156,8 @@ def test_a_block_halves_as_often_as_there_are_stages():
 
 def test_a_residual_network_learns_images(shared_home):
     net = ResNet(shape=(1, 28, 28), channels=(8, 16), norm="batch")
-    recipe = Recipe(
-        net, SGD(lr=0.3, momentum=0.9), data="mnist5k", train_size=500, epochs=8, batch_size=50
-    )
+    size = dict(data="mnist5k", train_size=500, epochs=8, batch_size=50, schedule="cosine")
+    recipe = Recipe(net, SGD(lr=0.3, momentum=0.9), **size)
     trained = train.train([recipe] * 2, [0, 1])
     accuracy = [v for _, metric, v in trained.metrics if metric == "test_accuracy"]
     assert (accuracy[-1] > 0.5).all() and not trained.diverged.any()
