@@ -164,6 +164,11 @@ class Layered:
             else params[f"weight{layer}"]
         )
 
+    def logits(self, params: Tensors, h: Tensor) -> Tensor:
+        """Compute the last layer, which is linear alone: (R, B, K) of features (R, B, D)."""
+        bias, weight = params[f"bias{self.depth}"], self.weight(params, self.depth)
+        return torch.baddbmm(bias[:, None], h, weight.mT)
+
     def hidden(
         self,
         z: Tensor,

@@ -101,10 +101,8 @@ class MLP(Layered):
         A step of a small network is mostly the overhead of its operations. This is the lecture's
         backward pass with as few of them as can be: it takes about two thirds of autograd's time.
         """
-        masks, depth = (
-            layers.masks(self.dropout, batch.streams, batch.x, self.sizes[1:-1]),
-            self.depth,
-        )
+        masks = layers.masks(self.dropout, batch.streams, batch.x, self.sizes[1:-1])
+        depth = self.depth
         hs, normed = self._forward(params, buffers, batch.x, masks)
         # classes before samples: a product with few rows is faster than one with few columns
         logits = torch.baddbmm(

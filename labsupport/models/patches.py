@@ -59,7 +59,7 @@ def col2im(net: Layered, layer: int, g: Tensor, like: Tensor) -> Tensor:
         return padded[:, :, half : half + like.shape[2]]
     half, (high, wide) = net.kernel // 2, like.shape[3:]
     rows, columns = (-(-side // 2) for side in (high, wide))
-    padded = F.pad(torch.zeros_like(like), (half,) * 4)
+    padded = like.new_zeros(*like.shape[:3], high + 2 * half, wide + 2 * half)
     windows = g.view(runs, batch, rows, columns, -1, net.kernel, net.kernel)
     for i in range(net.kernel):
         for j in range(net.kernel):

@@ -134,7 +134,7 @@ class ResNet(CheckedByShape, Layered):
                 total = convolve(h, params[f"shortcut{block.layer}"], None, block.stride)
             total = total + convolved(inside, block.layer + 1)
         outputs.append(activated(total, self.depth - 1))
-        return [*outputs, self._logits(params, outputs[-1].mean((3, 4)))]
+        return [*outputs, self.logits(params, outputs[-1].mean((3, 4)))]
 
     @property
     def _dropped(self) -> list[int]:
@@ -144,7 +144,3 @@ class ResNet(CheckedByShape, Layered):
             high, wide = -(-high // block.stride), -(-wide // block.stride)
             found.append(block.outputs * high * wide)
         return found
-
-    def _logits(self, params: Tensors, h: Tensor) -> Tensor:
-        weight = self.weight(params, self.depth)
-        return torch.baddbmm(params[f"bias{self.depth}"][:, None], h, weight.mT)
